@@ -1,0 +1,48 @@
+"""Backends: the MCP servers and OpenAPI services of a tenant."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+class Transport(StrEnum):
+    """How a backend is reached. AUTO is a bare `url`: streamable HTTP, then SSE when that answers 404 or 405."""
+
+    STDIO = "stdio"
+    SSE = "sse"
+    STREAMABLE_HTTP = "streamable-http"
+    OPENAPI = "openapi"
+    AUTO = "auto"
+
+
+Isolation = Literal["tenant", "user", "session"]
+Origin = Literal["operator", "tenant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One MCP server of one tenant, with its credentials opened (`env` and `headers` are sealed at rest).
+
+    `origin` says who wrote it: an operator's definition may name a command or a private address, a tenant's may not.
+    `revision` changes with every edit; whatever is cached or running for an older one is stale.
+    `timeout` is seconds for one call. `isolation` None means the default of the transport (see router).
+    """
+
+    id: str
+    tenant_id: str
+    name: str
+    transport: Transport
+    origin: Origin
+    revision: int
+    url: str | None = None
+    command: str | None = None
+    args: tuple[str, ...] = ()
+    cwd: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    isolation: Isolation | None = None
+    timeout: float = 300.0
+    encoding: str = "utf-8"
+    encoding_error_handler: Literal["strict", "ignore", "replace"] = "strict"
+    enabled: bool = True

@@ -1,0 +1,236 @@
+"""Everything that can go wrong, by reason. Fields instead of prose; no status codes: each surface maps reasons to wire.
+
+`GatewayError` is the root. The direct subclasses are families that a surface may map as a whole when it cannot
+meet their leaves; the leaves say what happened. A test asserts that every leaf reaches a wire code.
+"""
+
+from dataclasses import dataclass
+
+
+class GatewayError(Exception):
+    """The root of all our errors. Never raised itself."""
+
+
+# --- the caller's token -------------------------------------------------------------------------------------------
+class AuthError(GatewayError):
+    """The request carries no acceptable credential."""
+
+
+class TokenMissing(AuthError):
+    """No bearer token was sent."""
+
+
+class TokenMalformed(AuthError):
+    """More than one Authorization header, another scheme, or a token over the length cap."""
+
+
+class TokenInvalid(AuthError):
+    """Unknown, expired or revoked; the three are not told apart."""
+
+
+@dataclass(eq=False)
+class ScopeInsufficient(AuthError):
+    """The token is good but does not carry what the surface asks for. `required` are scope names."""
+
+    required: frozenset[str]
+
+
+# --- the relay ----------------------------------------------------------------------------------------------------
+class RelayError(GatewayError):
+    """A message could not be relayed."""
+
+
+@dataclass(eq=False)
+class ToolUnknown(RelayError):
+    """No tool of that name in this tenant. A foreign tool is the same as an unknown one."""
+
+    name: str
+
+
+@dataclass(eq=False)
+class CursorInvalid(RelayError):
+    """A pagination cursor that we did not mint."""
+
+
+@dataclass(eq=False)
+class BackendUnavailable(RelayError):
+    """The backend could not be reached, is being restarted, or its breaker is open. `retry_after` in seconds."""
+
+    backend: str
+    retry_after: float | None = None
+
+
+@dataclass(eq=False)
+class BackendTimeout(RelayError):
+    """The backend did not answer within `seconds`."""
+
+    backend: str
+    seconds: float
+
+
+@dataclass(eq=False)
+class BackendMisbehaved(RelayError):
+    """The backend broke the protocol: not JSON, wrong id, a redirect, a result that ended half-way. `fault` is ours."""
+
+    backend: str
+    fault: str
+
+
+@dataclass(eq=False)
+class ResultTooLarge(RelayError):
+    """The backend's answer is over the size limit."""
+
+    backend: str
+    limit: int
+
+
+@dataclass(eq=False)
+class BackendRefusedCredentials(RelayError):
+    """The backend answered 401 or 403 to the credentials that the tenant configured for it."""
+
+    backend: str
+
+
+# --- MCP sessions -------------------------------------------------------------------------------------------------
+class SessionError(GatewayError):
+    """About a client's MCP session."""
+
+
+class SessionUnknown(SessionError):
+    """Never issued, expired, ended, or somebody else's: one answer for all four."""
+
+
+@dataclass(eq=False)
+class SessionLimitReached(SessionError):
+    """The user has as many open sessions as allowed."""
+
+    limit: int
+
+
+# --- outbound requests --------------------------------------------------------------------------------------------
+class EgressError(GatewayError):
+    """The egress guard would not, or could not, make an outbound request."""
+
+
+@dataclass(eq=False)
+class AddressForbidden(EgressError):
+    """The host resolves to an address that may not be reached."""
+
+    host: str
+
+
+@dataclass(eq=False)
+class FetchFailed(EgressError):
+    """A guarded fetch failed: `fault` is one of our own words (timeout, status 404, too large, not https, …)."""
+
+    host: str
+    fault: str
+
+
+# --- limits -------------------------------------------------------------------------------------------------------
+class LimitError(GatewayError):
+    """A rate limit or quota."""
+
+
+@dataclass(eq=False)
+class RateLimited(LimitError):
+    """Too many requests of this kind; try again in `retry_after` seconds."""
+
+    retry_after: float
+
+
+# --- secrets at rest ----------------------------------------------------------------------------------------------
+class SealingError(GatewayError):
+    """About encryption at rest."""
+
+
+@dataclass(eq=False)
+class KeyUnknown(SealingError):
+    """A value is sealed under a key that is not configured."""
+
+    key_id: str
+
+
+class SealBroken(SealingError):
+    """A sealed value was altered, or moved to another row, column or tenant."""
+
+
+# --- configuration ------------------------------------------------------------------------------------------------
+class ConfigError(GatewayError):
+    """What the operator wrote cannot be used."""
+
+
+@dataclass(eq=False)
+class SettingsInvalid(ConfigError):
+    """Environment settings are missing or wrong; all of them at once, one sentence each."""
+
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "; ".join(self.problems)
+
+
+@dataclass(eq=False)
+class ConfigFileInvalid(ConfigError):
+    """A configuration file does not fit; each problem names the key and what was expected."""
+
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "; ".join(self.problems)
+
+
+# --- storage ------------------------------------------------------------------------------------------------------
+class StorageError(GatewayError):
+    """About what is stored."""
+
+
+class StorageUnavailable(StorageError):
+    """The database or Redis cannot be reached or is out of connections."""
+
+
+@dataclass(eq=False)
+class AlreadyExists(StorageError):
+    """A row with that natural key exists. `noun` is what, `key` which."""
+
+    noun: str
+    key: str
+
+
+@dataclass(eq=False)
+class NotFound(StorageError):
+    """No such row in this tenant."""
+
+    noun: str
+    key: str
+
+
+# --- authorization codes and tokens -------------------------------------------------------------------------------
+class GrantError(GatewayError):
+    """A grant, code or refresh token cannot be used; on the wire they are all invalid_grant."""
+
+
+class CodeUnknown(GrantError):
+    """No such code, or it expired."""
+
+
+@dataclass(eq=False)
+class CodeAlreadyRedeemed(GrantError):
+    """The code was used before; its token family is revoked."""
+
+    family_id: str
+
+
+class CodeMismatch(GrantError):
+    """The code belongs to another client or redirect URI, or the PKCE verifier does not fit."""
+
+
+class RefreshTokenUnknown(GrantError):
+    """No such refresh token, expired, revoked, or another client's."""
+
+
+@dataclass(eq=False)
+class RefreshTokenReused(GrantError):
+    """A spent refresh token came back after the grace window; its family is revoked."""
+
+    family_id: str

@@ -1,0 +1,32 @@
+"""The one place where ids and secrets are minted, so that their size and alphabet are decided once."""
+
+import secrets
+from typing import Final, Literal
+
+SECRET_PREFIXES: Final = ("gw_at_", "gw_rt_", "gw_ac_", "gw_cs_", "gw_pat_")
+SecretPrefix = Literal["gw_at_", "gw_rt_", "gw_ac_", "gw_cs_", "gw_pat_"]
+
+
+def new_id() -> str:
+    """A row id: 128 random bits, 32 hex characters. Not a secret."""
+    return secrets.token_hex(16)
+
+
+def new_client_id() -> str:
+    """The id of a registered OAuth client (RFC 7591 §3.2.1). Public, unguessable all the same."""
+    return "gwc_" + secrets.token_urlsafe(18)
+
+
+def new_session_id() -> str:
+    """An MCP or browser session id: 256 random bits, visible ASCII only (MCP 2025-11-25, Session Management)."""
+    return secrets.token_urlsafe(32)
+
+
+def new_secret(prefix: SecretPrefix) -> str:
+    """A bearer secret of 256 random bits behind a prefix that secret scanners and our own redaction recognise."""
+    return prefix + secrets.token_urlsafe(32)
+
+
+def new_password() -> str:
+    """A one-time password for people: 120 random bits, typeable."""
+    return secrets.token_urlsafe(15)

@@ -1,0 +1,25 @@
+"""Providers: the LLM APIs that a tenant's assistants use."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gateway_proxy.domain.backend import Origin
+
+ProviderKind = Literal["openai", "anthropic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One LLM API of one tenant, with its key opened (sealed at rest). `timeout` is seconds for one request."""
+
+    id: str
+    tenant_id: str
+    name: str
+    kind: ProviderKind
+    origin: Origin
+    revision: int
+    base_url: str
+    api_key: str = field(default="", repr=False)
+    default_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeout: float = 300.0

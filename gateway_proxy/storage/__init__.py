@@ -1,0 +1,1 @@
+"""What outlives the process. `sql` is the truth; `redis` is speed and coordination. Functions, no decisions."""
