@@ -17,11 +17,11 @@ class AuthError(GatewayError):
 
 
 class TokenMissing(AuthError):
-    """No bearer token was sent."""
+    """No bearer token was sent. Another scheme counts as none (RFC 6750 §3.1)."""
 
 
 class TokenMalformed(AuthError):
-    """More than one Authorization header, another scheme, or a token over the length cap."""
+    """More than one credential, characters that no token has, or a token over the length cap."""
 
 
 class TokenInvalid(AuthError):
@@ -33,6 +33,38 @@ class ScopeInsufficient(AuthError):
     """The token is good but does not carry what the surface asks for. `required` are scope names."""
 
     required: frozenset[str]
+
+
+# --- people in a browser ------------------------------------------------------------------------------------------
+class BrowserError(GatewayError):
+    """About a person's sign-in, password or form."""
+
+
+class SignInRefused(BrowserError):
+    """Unknown address, wrong password, no password or a disabled account; the four are not told apart."""
+
+
+class CsrfFailed(BrowserError):
+    """A form came from another site, another browser, or too late."""
+
+
+@dataclass(eq=False)
+class FormInvalid(BrowserError):
+    """A form could not be read, or a field of it does not fit: `field` is its name, `fault` one sentence."""
+
+    field: str
+    fault: str
+
+
+@dataclass(eq=False)
+class PasswordUnacceptable(BrowserError):
+    """A new password is too short or too long. `minimum` and `maximum` are bytes in UTF-8."""
+
+    minimum: int
+    maximum: int
+
+    def __str__(self) -> str:
+        return f"a password has {self.minimum} to {self.maximum} bytes"
 
 
 # --- the relay ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Principal → TenantContext: where the caller acts. Nothing that picks a tenant from a request may stand here."""

@@ -1,0 +1,25 @@
+"""Puts the TenantContext into a request's state, behind `RequireScope`. Pure ASGI; reads no header and no argument."""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway_proxy.domain.tenant import TenantContext
+from gateway_proxy.tenancy.resolver import resolve_tenant_context
+
+
+class ResolveTenant:
+    """Give the surface behind it the tenant its caller acts in."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            state = scope["state"]
+            state["tenant_context"] = resolve_tenant_context(state["principal"], state["tenant"])
+        await self._app(scope, receive, send)
+
+
+def get_tenant_context(scope: Scope) -> TenantContext:
+    """The context of a request that came through `ResolveTenant`; a KeyError is a route mounted wrongly."""
+    context: TenantContext = scope["state"]["tenant_context"]
+    return context
