@@ -1,0 +1,57 @@
+"""Prometheus metrics, by the `prometheus-client` library. Labels hold only names of ours: no user, no tool, no URL.
+
+With several workers each process writes its own files under PROMETHEUS_MULTIPROC_DIR (set by `serve`) and the page
+adds them up; with one worker the values live in memory.
+"""
+
+from typing import Final
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest, multiprocess, values
+
+TOOL_CALLS: Final = Counter("gateway_tool_calls_total", "Tool calls by surface and outcome", ["surface", "outcome"])
+TOOL_SECONDS: Final = Histogram(
+    "gateway_tool_call_seconds",
+    "Time from routing a tool call to its result",
+    ["surface"],
+    buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300),
+)
+RESPONSES: Final = Counter(
+    "gateway_http_responses_total", "HTTP responses by surface and status", ["surface", "status"]
+)
+
+
+class Metrics:
+    """The counters that rooms are given; children are looked up once, so that the hot path only adds."""
+
+    def __init__(self) -> None:
+        self._calls: dict[tuple[str, str], Counter] = {}
+        self._seconds: dict[str, Histogram] = {}
+        self._responses: dict[tuple[str, int], Counter] = {}
+
+    def tool_called(self, surface: str, outcome: str, seconds: float) -> None:
+        """Count one tool call. `outcome` is ok, tool_error or a RelayError's name."""
+        key = (surface, outcome)
+        counter = self._calls.get(key)
+        if counter is None:
+            counter = self._calls[key] = TOOL_CALLS.labels(surface, outcome)
+        counter.inc()
+        histogram = self._seconds.get(surface)
+        if histogram is None:
+            histogram = self._seconds[surface] = TOOL_SECONDS.labels(surface)
+        histogram.observe(seconds)
+
+    def responded(self, surface: str, status: int) -> None:
+        """Count one HTTP response."""
+        key = (surface, status)
+        counter = self._responses.get(key)
+        if counter is None:
+            counter = self._responses[key] = RESPONSES.labels(surface, str(status))
+        counter.inc()
+
+    def page(self) -> bytes:
+        """The metrics of all workers in the Prometheus text format."""
+        if values.ValueClass is values.MutexValue:
+            return generate_latest(REGISTRY)
+        merged = CollectorRegistry()
+        multiprocess.MultiProcessCollector(merged)
+        return generate_latest(merged)
