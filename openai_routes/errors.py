@@ -1,0 +1,210 @@
+"""What can go wrong on /v1, and the one table from reason to wire. No other module may choose a status code.
+
+The body is always OpenAI's: `{"error": {"message", "type", "param", "code"}}`. A message names the field and what was
+expected; it never carries a library's text, a traceback or a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from gateway_proxy.domain import errors as domain
+from openai_routes.wire import ErrorBody, ErrorDetail
+
+MIB: Final = 1024 * 1024
+
+
+class ChatError(domain.GatewayError):
+    """The family of what only this surface can meet."""
+
+
+@dataclass(eq=False)
+class RouteUnknown(ChatError):
+    """No such path below /v1."""
+
+    method: str
+    path: str
+
+
+@dataclass(eq=False)
+class MethodNotAllowed(ChatError):
+    """The path exists, the method does not. `allowed` in the order in which Allow names them."""
+
+    method: str
+    allowed: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class BodyTooLarge(ChatError):
+    """The request body is over `limit` bytes."""
+
+    limit: int
+
+
+class BodyEncoded(ChatError):
+    """The request body is compressed; we take none, so that a small body cannot unfold into a large one."""
+
+
+class BodyInterrupted(ChatError):
+    """The client went away, or stalled, before its body was complete."""
+
+
+@dataclass(eq=False)
+class BodyNotJson(ChatError):
+    """The request body is not a JSON object. `expected` names the fields that it should have."""
+
+    expected: str
+
+
+@dataclass(eq=False)
+class FieldMissing(ChatError):
+    """A required field is absent."""
+
+    field: str
+    expected: str
+
+
+@dataclass(eq=False)
+class FieldInvalid(ChatError):
+    """A field has another type or value than `expected`."""
+
+    field: str
+    expected: str
+
+
+class UserMessageMissing(ChatError):
+    """A chat with nothing from the user in it."""
+
+
+@dataclass(eq=False)
+class ModelUnknown(ChatError):
+    """Neither the gateway's own model nor an assistant of this tenant."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class WireError:
+    """An error as it goes out: status, the four fields, and headers beside Content-Type."""
+
+    status: int
+    message: str
+    type: str = "invalid_request_error"
+    param: str | None = None
+    code: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self) -> bytes:
+        """The JSON body."""
+        return msgspec.json.encode(ErrorBody(ErrorDetail(self.message, self.type, self.param, self.code)))
+
+
+def _retry(seconds: float | None) -> dict[str, str]:
+    return {} if seconds is None else {"retry-after": str(max(1, round(seconds)))}
+
+
+def _backend(message: str, *, status: int = 502, code: str = "backend_error") -> WireError:
+    return WireError(status, message, "server_error", None, code)
+
+
+_TABLE: Final[dict[type[domain.GatewayError], Callable[[Any], WireError]]] = {
+    RouteUnknown: lambda e: WireError(404, f"Unknown request URL: {e.method} {e.path}.", code="unknown_url"),
+    MethodNotAllowed: lambda e: WireError(
+        405,
+        f"{e.method} is not allowed here; use {' or '.join(e.allowed)}.",
+        code="method_not_allowed",
+        headers={"allow": ", ".join(e.allowed)},
+    ),
+    BodyTooLarge: lambda e: WireError(
+        413, f"The request body is larger than {e.limit // MIB} MiB.", code="request_too_large"
+    ),
+    BodyEncoded: lambda _: WireError(
+        415, "Send the request body without Content-Encoding.", code="unsupported_content_encoding"
+    ),
+    BodyInterrupted: lambda _: WireError(408, "The request body did not arrive in time.", code="request_timeout"),
+    BodyNotJson: lambda e: WireError(
+        400, f"The request body is not valid JSON; expected a JSON object with {e.expected}.", code="invalid_json"
+    ),
+    FieldMissing: lambda e: WireError(
+        400, f"Missing required field '{e.field}': expected {e.expected}.", param=e.field, code="missing_field"
+    ),
+    FieldInvalid: lambda e: WireError(
+        400, f"Invalid value for '{e.field}': expected {e.expected}.", param=e.field, code="invalid_value"
+    ),
+    UserMessageMissing: lambda _: WireError(400, "No user message found", param="messages", code="no_user_message"),
+    ModelUnknown: lambda e: WireError(
+        404,
+        f"The model '{e.model}' does not exist. GET /v1/models lists the models you can use.",
+        param="model",
+        code="model_not_found",
+    ),
+    domain.AuthError: lambda _: WireError(
+        401, "Unauthorized: send a valid token as 'Authorization: Bearer <token>'.", code="invalid_api_key"
+    ),
+    domain.ScopeInsufficient: lambda e: WireError(
+        403,
+        f"This token lacks the scope {' '.join(sorted(e.required))}.",
+        "insufficient_permissions",
+        code="insufficient_scope",
+    ),
+    domain.RateLimited: lambda e: WireError(
+        429,
+        "Too many requests; wait before trying again.",
+        "rate_limit_error",
+        code="rate_limit_exceeded",
+        headers=_retry(e.retry_after),
+    ),
+    domain.StorageUnavailable: lambda _: WireError(
+        503,
+        "The gateway's storage cannot be reached; try again shortly.",
+        "server_error",
+        code="storage_unavailable",
+        headers=_retry(5),
+    ),
+    domain.RelayError: lambda _: _backend("A tool server failed."),
+    domain.CursorInvalid: lambda _: _backend("The list of tools changed while it was read; try again.", status=503),
+    domain.ToolUnknown: lambda e: _backend(f"Unknown tool '{e.name}'.", code="tool_unknown"),
+    domain.BackendUnavailable: lambda e: _backend(f"The tool server '{e.backend}' cannot be reached."),
+    domain.BackendTimeout: lambda e: _backend(
+        f"The tool server '{e.backend}' did not answer within {e.seconds:g} s.", status=504, code="backend_timeout"
+    ),
+    domain.BackendMisbehaved: lambda e: _backend(f"The tool server '{e.backend}' answered wrongly: {e.fault}."),
+    domain.ResultTooLarge: lambda e: _backend(
+        f"The result of the tool server '{e.backend}' is larger than {e.limit // MIB} MiB."
+    ),
+    domain.BackendRefusedCredentials: lambda e: _backend(
+        f"The tool server '{e.backend}' refused the credentials that are configured for it."
+    ),
+    domain.AddressForbidden: lambda e: _backend(
+        f"The host '{e.host}' may not be reached from this gateway.", code="address_forbidden"
+    ),
+    domain.FetchFailed: lambda e: _backend(f"The host '{e.host}' could not be reached: {e.fault}."),
+    domain.GatewayError: lambda _: WireError(
+        500, "The gateway failed to answer.", "server_error", code="internal_error"
+    ),
+}
+
+
+def wire_error(error: BaseException) -> WireError:
+    """The wire form of an error: the entry of its class, else of the nearest ancestor, else a plain 500."""
+    for kind in type(error).__mro__:
+        entry = _TABLE.get(kind)
+        if entry is not None:
+            return entry(error)
+    return WireError(500, "The gateway failed to answer.", "server_error", code="internal_error")
+
+
+def mapped_reasons() -> Iterator[type[domain.GatewayError]]:
+    """The classes that have an entry of their own, for the test that every leaf is mapped."""
+    return iter(_TABLE)
+
+
+def auth_error_body(status: int, code: str, message: str) -> tuple[bytes, str]:
+    """The body and content type of a refusal by `auth.middleware.RequireScope`, in this surface's shape."""
+    types = {401: "invalid_request_error", 403: "insufficient_permissions"}
+    error = WireError(status, message, types.get(status, "server_error"), None, code)
+    return error.body(), "application/json"

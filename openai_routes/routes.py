@@ -1,0 +1,44 @@
+"""The routes of /v1, in one list. `app` puts scope, tenancy and CORS around them; nothing is decided here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.routing import Route
+
+from gateway_proxy.domain.clock import Clock
+from openai_routes.assistants import ModelDirectory
+from openai_routes.chat_completions import ChatCompletions
+from openai_routes.endpoint import Endpoint, Handler, Inbound
+from openai_routes.errors import RouteUnknown
+from openai_routes.models import Models
+from openai_routes.stream import Answer
+from openai_routes.tool_bridge import ToolBridge, ToolLists
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIDeps:
+    """What this surface is built from. `catalog` is the router's."""
+
+    directory: ModelDirectory
+    catalog: ToolLists
+    clock: Clock
+
+
+async def _unknown(inbound: Inbound) -> Answer:
+    raise RouteUnknown(inbound.method, inbound.path)
+
+
+def openai_routes(deps: OpenAIDeps) -> list[Route]:
+    """Every route below /v1, to be mounted behind scope `openai`; the last one answers what no other does."""
+    bridge = ToolBridge(deps.catalog)
+    models = Models(deps.directory, int(deps.clock.now().timestamp()))
+    chat = ChatCompletions(deps.directory, bridge, deps.clock)
+    paths: Mapping[str, Mapping[str, Handler]] = {
+        "/v1/models": {"GET": models.list_models},
+        "/v1/models/{model_id:path}": {"GET": models.get_model},
+        "/v1/chat/completions": {"POST": chat.handle},
+    }
+    return [
+        *(Route(path, Endpoint(handlers)) for path, handlers in paths.items()),
+        Route("/v1/{path:path}", Endpoint(fallback=_unknown)),
+    ]
