@@ -1,0 +1,1 @@
+"""What is kept in Redis: the client and the keys. Functions, no decisions."""

@@ -1,0 +1,35 @@
+"""The only module with Redis key strings: `gw:<version>:{<tenant or ->}:<type>:…`. Every key is set with a TTL.
+
+The braces are literal: they keep a tenant's keys in one cluster slot, so one transaction may touch several. Values and
+commands do not belong here.
+"""
+
+import hashlib
+from typing import Final
+
+PREFIX: Final = "gw:1"
+
+
+def _key(tenant_id: str | None, kind: str, *parts: str) -> str:
+    return ":".join((PREFIX, "{" + (tenant_id or "-") + "}", kind, *parts))
+
+
+def session_key(tenant_id: str, session_id: str) -> str:
+    """A client's MCP session: a versioned record."""
+    return _key(tenant_id, "session", session_id)
+
+
+def session_owner_key(tenant_id: str, user_id: str, client_id: str | None) -> str:
+    """The sessions of one user's client by last use: a sorted set. Client ids may be URLs, so they are hashed."""
+    client = "-" if client_id is None else hashlib.sha256(client_id.encode()).hexdigest()[:32]
+    return _key(tenant_id, "sessions", user_id, client)
+
+
+def upstream_session_key(tenant_id: str, key: str) -> str:
+    """A session that we hold with a backend: a versioned record."""
+    return _key(tenant_id, "upstream", key)
+
+
+def session_news_channel() -> str:
+    """Pub/sub: which session records other workers must read again. Carries names only."""
+    return _key(None, "session-news")
