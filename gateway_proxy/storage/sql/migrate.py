@@ -1,0 +1,132 @@
+"""Bringing a database to a schema: the steps of `migrations/`, run from code, safe when several replicas start at once.
+
+Only the schema is touched here; the steps themselves stand in `migrations/versions`.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+
+import gateway_proxy
+from gateway_proxy.domain.errors import StorageUnavailable
+from gateway_proxy.storage.sql.database import WAIT_SECONDS, database_address
+from gateway_proxy.storage.sql.failures import is_unavailable
+
+_LOCK: Final = 0x67775F6D6967  # "gw_mig": one migration at a time per PostgreSQL database
+_SQLITE_WAIT_SECONDS: Final = 60.0
+
+
+async def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the database to `revision`, in one transaction; a second caller waits and then finds nothing to do.
+
+    Raises:
+        StorageUnavailable: The database is out of reach.
+    """
+    await _run(url, lambda config: command.upgrade(config, revision))
+
+
+async def downgrade(url: str, revision: str) -> None:
+    """Take the database back to `revision` ("base" for an empty one). What the younger schema held alone is lost.
+
+    Raises:
+        StorageUnavailable: The database is out of reach.
+    """
+    await _run(url, lambda config: command.downgrade(config, revision))
+
+
+async def current_revision(url: str) -> str | None:
+    """The revision that the database is at, None when it was never migrated.
+
+    Raises:
+        StorageUnavailable: The database is out of reach.
+    """
+    async with _connect(url) as connection:
+        return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+
+
+def head_revision() -> str:
+    """The newest revision that this version of the gateway knows."""
+    head = ScriptDirectory.from_config(_configuration()).get_current_head()
+    if head is None:
+        raise RuntimeError(f"no migrations found in {_steps()}")
+    return head
+
+
+async def _run(url: str, steps: Callable[[Config], None]) -> None:
+    def migrate(connection: Connection) -> None:
+        config = _configuration()
+        config.attributes["connection"] = connection
+        steps(config)
+
+    async with open_for_schema(url) as connection:
+        await connection.run_sync(migrate)
+
+
+@asynccontextmanager
+async def open_for_schema(url: str) -> AsyncIterator[AsyncConnection]:
+    """A connection in a transaction that no other migration runs beside; committed at the end.
+
+    Raises:
+        StorageUnavailable: The database is out of reach.
+    """
+    async with _connect(url) as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        yield connection
+        if connection.dialect.name == "sqlite":
+            broken = (await connection.exec_driver_sql("PRAGMA foreign_key_check")).all()
+            if broken:
+                raise RuntimeError(f"the migration leaves {len(broken)} rows without what they refer to")
+
+
+@asynccontextmanager
+async def _connect(url: str) -> AsyncIterator[AsyncConnection]:
+    address = database_address(url)
+    is_sqlite = address.get_backend_name() == "sqlite"
+    wait: dict[str, Any] = {"timeout": _SQLITE_WAIT_SECONDS if is_sqlite else WAIT_SECONDS}
+    engine = create_async_engine(address, poolclass=NullPool, connect_args=wait)
+    if is_sqlite:
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_immediate)
+    try:
+        async with engine.connect() as connection:
+            yield connection
+    except Exception as error:  # the boundary between drivers and us; whatever is not about reach goes on as it is
+        if is_unavailable(error):
+            raise StorageUnavailable from error
+        raise
+    finally:
+        await engine.dispose()
+
+
+def _prepare_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+    """Foreign keys stay off: alembic rebuilds tables, and dropping the old one would cascade. Checked at the end."""
+    connection.isolation_level = None  # we say BEGIN ourselves
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.close()
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _configuration() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_steps()).replace("%", "%%"))
+    return config
+
+
+def _steps() -> Path:
+    """`migrations/` stands beside the package, in the repository and in an installed wheel alike."""
+    return Path(gateway_proxy.__file__).parent.parent / "migrations"
