@@ -48,7 +48,7 @@ class RequestBoundary:
 
         try:
             await self._app(scope, receive, send_counted)
-        except Exception as error:  # noqa: BLE001 - the named boundary; see the module docstring
+        except Exception as error:
             log.error("request_failed", surface=surface.value, method=scope["method"], exc_info=error)
             if not started:
                 await _send_failure(surface, request_id, send_counted)

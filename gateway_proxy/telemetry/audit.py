@@ -1,4 +1,4 @@
-"""The audit trail: who did what, in which tenant, with what outcome. Recorded at once, written behind the caller's back.
+"""The audit trail: who did what, in which tenant, with what outcome. Recorded at once, written behind the caller.
 
 `record` never waits and never fails: events gather in memory and a single writer takes them to storage in batches, so
 the hot path pays for an append. A clean stop writes what is left; an event that storage refuses is written to the log

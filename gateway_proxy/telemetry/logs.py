@@ -16,7 +16,7 @@ SECRET_NAMES: Final = re.compile(
     r"(?i)^(authorization|cookie|set-cookie|code|token|.*_token|secret|.*_secret|password|state|.*verifier|api_?key|x-api-key)$"
 )
 SECRET_VALUES: Final = re.compile(r"gw_(?:at|rt|ac|cs|pat)_[A-Za-z0-9_-]+")
-CONTROL: Final = {number: " " for number in (*range(32), 127)}
+CONTROL: Final = dict.fromkeys((*range(32), 127), " ")
 
 
 def _redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
