@@ -53,5 +53,5 @@ class Metrics:
         if values.ValueClass is values.MutexValue:
             return generate_latest(REGISTRY)
         merged = CollectorRegistry()
-        multiprocess.MultiProcessCollector(merged)
+        multiprocess.MultiProcessCollector(merged)  # type: ignore[no-untyped-call] # the library has no annotation
         return generate_latest(merged)
