@@ -56,6 +56,11 @@ class RedisSessionStore:
     ) -> None:
         await self._news.stop()
 
+    @property
+    def hears_news(self) -> bool:
+        """Whether other workers' changes arrive at present; for the readiness page and for tests."""
+        return self._news.is_listening
+
     async def add(self, record: SessionRecord) -> None:
         owned = _owner_key(record)
         async with _reachable():

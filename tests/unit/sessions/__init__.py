@@ -1,0 +1,1 @@
+"""The session store: one suite on both implementations."""
