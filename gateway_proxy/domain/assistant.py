@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway_proxy.domain.backend import Origin
+
 
 @dataclass(frozen=True, slots=True)
 class Assistant:
     """A tenant's model + system prompt + backends. `mcp_servers` None means every backend of the tenant.
 
     `options` holds what else the configuration says (progress mode, task model, …), as plain JSON values.
+    `origin` says who wrote it: a configuration file that is applied again takes back an operator's, never a tenant's.
     """
 
     id: str
@@ -27,3 +30,4 @@ class Assistant:
     max_tokens: int | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin = "operator"
