@@ -6,20 +6,24 @@ scope may not be put here.
 """
 
 import asyncio
+import contextlib
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway_proxy.auth.scopes import effective_scopes
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import TokenInvalid
-from gateway_proxy.domain.principal import Principal
+from gateway_proxy.domain.errors import StorageUnavailable, TokenInvalid
+from gateway_proxy.domain.principal import Principal, TokenKind
 from gateway_proxy.domain.secrets import digest_of
 from gateway_proxy.domain.tenant import Tenant
 from gateway_proxy.storage.sql.database import Database
+from gateway_proxy.storage.sql.personal_tokens import note_personal_token_use
 from gateway_proxy.storage.sql.principals import TokenGrounds, find_token_grounds
 
 CACHE_SECONDS: Final = 2.0
 CACHE_ENTRIES: Final = 20_000
+NOTE_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class VerifiedToken:
 class TokenVerifier:
     """The one check behind every bearer token. One instance per worker, shared by all surfaces.
 
-    `audiences` are our identifiers (PUBLIC_URL, PUBLIC_URL/mcp, PUBLIC_URL/v1); a token for anybody else is unknown.
+    Our identifiers are PUBLIC_URL, PUBLIC_URL/mcp and PUBLIC_URL/v1; a token for anybody else is unknown.
     """
 
     def __init__(
@@ -41,19 +45,22 @@ class TokenVerifier:
         database: Database,
         clock: Clock,
         *,
-        audiences: frozenset[str],
+        public_url: str,
         ttl: float = CACHE_SECONDS,
         entries: int = CACHE_ENTRIES,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._audiences = audiences
+        self._public_url = public_url
+        self._audiences = frozenset({public_url, f"{public_url}/mcp", f"{public_url}/v1"})
         self._ttl = min(ttl, CACHE_SECONDS)
         self._entries = entries
         # digest → (good until, decision). Insertion order is expiry order, near enough for eviction.
         self._accepted: dict[bytes, tuple[float, VerifiedToken]] = {}
         self._refused: dict[bytes, float] = {}
         self._flights: dict[bytes, asyncio.Task[VerifiedToken | None]] = {}
+        self._noted: dict[str, float] = {}  # personal token → when its use was last written
+        self._notes: set[asyncio.Task[None]] = set()
 
     async def verify(self, secret: str) -> VerifiedToken:
         """Find out who holds `secret`; called for every request and again for every message on an open stream.
@@ -87,6 +94,10 @@ class TokenVerifier:
         self._refused.clear()
         self._flights.clear()
 
+    async def close(self) -> None:
+        """Wait until the last notes of use are written."""
+        await asyncio.gather(*self._notes)
+
     async def _look_up_once(self, digest: bytes) -> VerifiedToken | None:
         """Join the look-up of this digest, or start it: a stampede on one token is one query.
 
@@ -106,13 +117,16 @@ class TokenVerifier:
             verified = None if grounds is None else self._decide(grounds)
             if self._flights.get(digest) is flight:  # else `forget` came in between: the answer may be stale
                 self._keep(digest, verified, asked_at)
+            if verified is not None and verified.principal.kind is TokenKind.PERSONAL:
+                self._note_use(verified.principal)
             return verified
         finally:
             if self._flights.get(digest) is flight:
                 del self._flights[digest]
 
     def _decide(self, grounds: TokenGrounds) -> VerifiedToken | None:
-        if grounds.audience not in self._audiences:
+        audience = self._public_url if grounds.audience is None else grounds.audience
+        if audience not in self._audiences:
             return None
         principal = Principal(
             token_id=grounds.token_id,
@@ -123,7 +137,7 @@ class TokenVerifier:
             role=grounds.role,
             client_id=grounds.client_id,
             scopes=effective_scopes(grounds.scope, role=grounds.role, kind=grounds.kind),
-            audience=grounds.audience,
+            audience=audience,
             expires_at=grounds.expires_at,
         )
         return VerifiedToken(principal, grounds.tenant)
@@ -140,8 +154,29 @@ class TokenVerifier:
             left = (verified.principal.expires_at - self._clock.now()).total_seconds()
             self._accepted[digest] = (min(asked_at + self._ttl, self._clock.monotonic() + left), verified)
 
+    def _note_use(self, principal: Principal) -> None:
+        """Write down that a personal token is in use, now and then, behind the caller's back."""
+        now = self._clock.monotonic()
+        if self._noted.get(principal.token_id, -math.inf) > now - NOTE_SECONDS:
+            return
+        self._noted.pop(principal.token_id, None)
+        _make_room(self._noted, self._entries)
+        self._noted[principal.token_id] = now
+        note = asyncio.create_task(self._write_note(principal))
+        self._notes.add(note)
+        note.add_done_callback(self._notes.discard)
 
-def _make_room(table: dict[bytes, Any], entries: int) -> None:
+    async def _write_note(self, principal: Principal) -> None:
+        with contextlib.suppress(StorageUnavailable):  # a lost note is no reason to trouble anybody
+            await self._database.run(
+                note_personal_token_use,
+                tenant_id=principal.tenant_id,
+                token_id=principal.token_id,
+                now=self._clock.now(),
+            )
+
+
+def _make_room(table: dict[Any, Any], entries: int) -> None:
     while len(table) >= entries:
         del table[next(iter(table))]
 
