@@ -27,6 +27,8 @@ class Backend:
     `origin` says who wrote it: an operator's definition may name a command or a private address, a tenant's may not.
     `revision` changes with every edit; whatever is cached or running for an older one is stale.
     `timeout` is seconds for one call. `isolation` None means the default of the transport (see router).
+    `unreadable` says that it is sealed under a key that is not configured any more: what was sealed is empty, and it
+    cannot be used until it is written anew.
     """
 
     id: str
@@ -46,3 +48,4 @@ class Backend:
     encoding: str = "utf-8"
     encoding_error_handler: Literal["strict", "ignore", "replace"] = "strict"
     enabled: bool = True
+    unreadable: bool = False

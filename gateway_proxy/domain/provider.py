@@ -11,7 +11,10 @@ ProviderKind = Literal["openai", "anthropic"]
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One LLM API of one tenant, with its key opened (sealed at rest). `timeout` is seconds for one request."""
+    """One LLM API of one tenant, with its key opened (sealed at rest). `timeout` is seconds for one request.
+
+    `unreadable` says that it is sealed under a key that is not configured any more (see `Backend`).
+    """
 
     id: str
     tenant_id: str
@@ -23,3 +26,4 @@ class Provider:
     api_key: str = field(default="", repr=False)
     default_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout: float = 300.0
+    unreadable: bool = False
