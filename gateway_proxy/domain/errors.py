@@ -146,9 +146,10 @@ class EgressError(GatewayError):
 
 @dataclass(eq=False)
 class AddressForbidden(EgressError):
-    """The host resolves to an address that may not be reached."""
+    """The URL, or an address its host resolves to, may not be reached. `reason` is one of our own phrases."""
 
     host: str
+    reason: str = "not a public address"
 
 
 @dataclass(eq=False)
@@ -157,6 +158,38 @@ class FetchFailed(EgressError):
 
     host: str
     fault: str
+
+
+@dataclass(eq=False)
+class ConnectFailed(EgressError):
+    """No connection could be made; the other side has seen nothing of the request."""
+
+    host: str
+    fault: str
+
+
+@dataclass(eq=False)
+class ReplyBroken(EgressError):
+    """The connection ended, or spoke no HTTP, after the request went out; it may have been acted upon."""
+
+    host: str
+    fault: str
+
+
+@dataclass(eq=False)
+class ReplyTooLarge(EgressError):
+    """A reply's head or body is over `limit` bytes."""
+
+    host: str
+    limit: int
+
+
+@dataclass(eq=False)
+class ReplyTimedOut(EgressError):
+    """The other side sent nothing for `seconds`."""
+
+    host: str
+    seconds: float
 
 
 # --- limits -------------------------------------------------------------------------------------------------------
