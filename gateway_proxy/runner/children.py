@@ -1,0 +1,271 @@
+"""Which child lives: one per key, started on demand within caps, ended when idle, restarted with back-off.
+
+Nothing is stored: a runner that starts anew knows no child, and the gateway launches what it needs again.
+"""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gateway_proxy.domain.clock import Clock
+from gateway_proxy.domain.ids import new_id
+from gateway_proxy.runner.breaker import Breaker
+from gateway_proxy.runner.census import TreeSize, kill_stray, take_census
+from gateway_proxy.runner.errors import (
+    CommandNotAllowed,
+    RunnerFull,
+    SessionGone,
+    StartFailed,
+    TenantLimitReached,
+)
+from gateway_proxy.runner.homes import Homes
+from gateway_proxy.runner.instance import Instance
+from gateway_proxy.runner.launch import LaunchSpec
+from gateway_proxy.runner.wires import open_wire
+from gateway_proxy.telemetry.logs import get_log
+
+MAX_CHILDREN: Final = 200
+PROCESSES_PER_CHILD: Final = 256
+_EVICTABLE_AFTER: Final = 60.0
+_REMEMBERED_SECONDS: Final = 600.0
+_REMEMBERED: Final = 1000
+
+_log = get_log(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """Everything about one key: its breaker, its present or last instance. `lock` makes a start happen once."""
+
+    key: str
+    tenant: str
+    breaker: Breaker
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    instance: Instance | None = None
+    starting: bool = False
+    size: TreeSize = field(default_factory=TreeSize)
+
+    @property
+    def living(self) -> Instance | None:
+        """The instance, while it may be used."""
+        return self.instance if self.instance is not None and self.instance.is_living else None
+
+    @property
+    def is_taken(self) -> bool:
+        """True while a process of it exists or is about to."""
+        return self.starting or (self.instance is not None and not self.instance.wire.has_ended)
+
+
+class Children:
+    """All children of this runner."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        homes: Homes,
+        path: str,
+        allow_commands: Sequence[str] | None = None,
+        max_children: int = MAX_CHILDREN,
+    ) -> None:
+        self._clock = clock
+        self._homes = homes
+        self._path = path
+        self._allowed = None if allow_commands is None else frozenset(allow_commands)
+        self._max_children = max_children
+        self._places: dict[str, Place] = {}
+        self._closing = False
+        self._suspects: frozenset[int] = frozenset()
+
+    async def ensure(self, key: str, spec: LaunchSpec) -> Instance:
+        """The living instance of that key, started if need be.
+
+        Raises:
+            CommandNotAllowed, TenantLimitReached, RunnerFull, BreakerOpen, StartFailed: See there.
+        """
+        place = self._places.get(key)
+        if place is not None and place.living is not None:
+            return place.living
+        if spec.transport == "stdio" and self._allowed is not None and spec.command not in self._allowed:
+            raise CommandNotAllowed(spec.command or "")
+        if place is None:
+            place = self._places[key] = Place(key, spec.tenant, Breaker(self._clock))
+        async with place.lock:
+            if place.living is not None:
+                return place.living
+            await asyncio.sleep(place.breaker.admit())
+            if place.instance is not None:
+                await place.instance.stop()  # two lives of one child must not overlap
+            await self._make_room(spec)
+            return await self._start(place, spec)
+
+    def find(self, key: str, instance_id: str | None = None) -> Instance:
+        """The living instance, of that id if one is given.
+
+        Raises:
+            SessionGone: There is none.
+        """
+        place = self._places.get(key)
+        instance = place.living if place is not None else None
+        if instance is None or (instance_id is not None and instance.id != instance_id):
+            raise SessionGone
+        return instance
+
+    async def end(self, key: str) -> bool:
+        """Stop a child and forget everything about it. False when there is none."""
+        place = self._places.pop(key, None)
+        if place is None:
+            return False
+        if place.instance is not None:
+            await place.instance.stop()
+        await asyncio.to_thread(self._homes.remove_home, key)
+        return True
+
+    async def close(self) -> None:
+        """Stop all children at once: SIGTERM, 5 s, SIGKILL; returns when all are reaped."""
+        self._closing = True
+        instances = [place.instance for place in self._places.values() if place.instance is not None]
+        await asyncio.gather(*(instance.stop(at_once=True) for instance in instances))
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The status list: living children, and for a while those that ended."""
+        return [
+            {
+                "key": place.key,
+                "label": place.instance.spec.label,
+                "tenant": place.tenant,
+                "transport": place.instance.spec.transport,
+                "breaker": place.breaker.state,
+                "failures": place.breaker.failures,
+                "processes": place.size.processes,
+                "resident_bytes": place.size.resident_bytes,
+                **place.instance.describe(),
+            }
+            for place in self._places.values()
+            if place.instance is not None
+        ]
+
+    async def tend(self) -> None:
+        """End what is idle, kill what outgrew its limits or lost its keeper, forget what ended long ago."""
+        await self._count()
+        idle = [
+            (place, place.living)
+            for place in self._places.values()
+            if place.living is not None and place.living.idle_seconds >= place.living.spec.idle_timeout
+        ]
+        for _, instance in idle:
+            _log.info("runner.child_idle", label=instance.spec.label, tenant=instance.spec.tenant)
+        await asyncio.gather(*(self._retire(place, instance) for place, instance in idle))
+        await self._forget()
+
+    # --- starting -----------------------------------------------------------------------------------------------------
+
+    async def _start(self, place: Place, spec: LaunchSpec) -> Instance:
+        self._check_open()
+        place.starting = True
+        try:
+            home = await asyncio.to_thread(self._homes.open_home, place.key)
+            instance = Instance(
+                new_id(),
+                spec,
+                open_wire=lambda *wire: open_wire(*wire, path=self._path, home=home),
+                clock=self._clock,
+                on_end=lambda ended: self._take_end(place, ended),
+                on_useful=place.breaker.record_success,
+            )
+            await instance.wire.start()
+            if instance.wire.has_ended:
+                raise StartFailed("it ended right after its start")
+        except StartFailed as error:
+            place.breaker.record_failure()
+            _log.warning("runner.start_failed", label=spec.label, tenant=spec.tenant, reason=error.reason)
+            raise
+        finally:
+            place.starting = False
+        place.instance = instance
+        try:
+            self._check_open()
+        except StartFailed:
+            await instance.stop(at_once=True)
+            raise
+        _log.info("runner.child_started", label=spec.label, tenant=spec.tenant, pid=instance.wire.pid)
+        return instance
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise StartFailed("the runner is shutting down")
+
+    async def _make_room(self, spec: LaunchSpec) -> None:
+        """Keep the caps; a child that nobody has used for a minute makes way for a new one."""
+        taken = [place for place in self._places.values() if place.is_taken]
+        of_tenant = [place for place in taken if place.tenant == spec.tenant]
+        if len(of_tenant) >= spec.max_per_tenant and not await self._evict(of_tenant):
+            raise TenantLimitReached(spec.max_per_tenant)
+        if len(taken) >= self._max_children and not await self._evict(taken):
+            raise RunnerFull(self._max_children)
+
+    async def _evict(self, candidates: Sequence[Place]) -> bool:
+        idle = [(place.living.idle_seconds, place) for place in candidates if place.living is not None]
+        longest, place = max(idle, key=lambda pair: pair[0], default=(0.0, None))
+        if place is None or place.living is None or longest < _EVICTABLE_AFTER:
+            return False
+        _log.info("runner.child_evicted", label=place.living.spec.label, tenant=place.living.spec.tenant)
+        await self._retire(place, place.living)
+        return True
+
+    # --- ending -------------------------------------------------------------------------------------------------------
+
+    async def _retire(self, place: Place, instance: Instance) -> None:
+        await instance.stop()
+        if place.instance is instance:
+            await asyncio.to_thread(self._homes.remove_home, place.key)
+
+    def _take_end(self, place: Place, instance: Instance) -> None:
+        if instance.failure is None or place.instance is not instance:
+            return  # it was told to end, or never began: a failed start is counted where it was tried
+        if not instance.was_useful:
+            place.breaker.record_failure()
+        _log.warning(
+            "runner.child_failed",
+            label=instance.spec.label,
+            tenant=instance.spec.tenant,
+            reason=instance.failure,
+            failures=place.breaker.failures,
+        )
+
+    async def _count(self) -> None:
+        places = {
+            place.instance.wire.keeper_pid: place
+            for place in self._places.values()
+            if place.instance is not None and place.instance.wire.keeper_pid and not place.instance.wire.has_ended
+        }
+        if not places and not self._suspects:
+            return
+        census = await asyncio.to_thread(take_census, os.getpid(), [pid for pid in places if pid])
+        for keeper, size in census.trees.items():
+            place = places[keeper]
+            place.size = size
+            if size.processes > PROCESSES_PER_CHILD and place.instance is not None:
+                place.instance.fail("it started too many processes")
+        starting = any(place.starting for place in self._places.values())  # a keeper that we do not know yet
+        for stray in () if starting else self._suspects.intersection(census.strays):
+            kill_stray(stray)
+        self._suspects = frozenset(census.strays)
+
+    async def _forget(self) -> None:
+        """Drop places that ended long ago; their failures are too old to matter."""
+        now = self._clock.monotonic()
+        ended = [place for place in self._places.values() if not place.is_taken and not place.lock.locked()]
+        ended.sort(key=_last_heard_of)
+        surplus = len(self._places) - _REMEMBERED
+        for index, place in enumerate(ended):
+            if index < surplus or now - _last_heard_of(place) > _REMEMBERED_SECONDS:
+                del self._places[place.key]
+                await asyncio.to_thread(self._homes.remove_home, place.key)
+
+
+def _last_heard_of(place: Place) -> float:
+    used = place.instance.last_used if place.instance is not None else 0.0
+    return max(used, place.breaker.last_failure)

@@ -1,0 +1,59 @@
+"""Private home directories of children: made fresh, readable by nobody else, gone with the child.
+
+A runner that was killed leaves its directory behind; the next one on the same host removes it. Whether the owner
+still lives is told by a lock that the kernel drops with it, not by a process id.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Final
+
+_PREFIX: Final = "gateway-runner-"
+_LOCK: Final = "lock"
+
+
+class Homes:
+    """The directory of this runner, with one home per child key in it."""
+
+    def __init__(self, parent: Path | None = None) -> None:
+        base = parent or Path(tempfile.gettempdir())
+        _sweep(base)
+        self._root = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+        self._lock = os.open(self._root / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def open_home(self, key: str) -> str:
+        """The home of a child; the same one after a restart, so that caches there survive a crash."""
+        home = self._root / key
+        home.mkdir(mode=0o700, exist_ok=True)
+        return str(home)
+
+    def remove_home(self, key: str) -> None:
+        """Forget a child's home. Slow when it is large: call it in a thread."""
+        shutil.rmtree(self._root / key, ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove everything."""
+        shutil.rmtree(self._root, ignore_errors=True)
+        os.close(self._lock)
+
+
+def _sweep(base: Path) -> None:
+    """Remove what killed runners of this user left behind."""
+    for root in base.glob(f"{_PREFIX}*"):
+        try:
+            if root.is_symlink() or root.stat().st_uid != os.getuid():
+                continue
+            lock = os.open(root / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(root, ignore_errors=True)
+        except OSError:
+            continue
+        finally:
+            os.close(lock)
