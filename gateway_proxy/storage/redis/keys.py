@@ -33,3 +33,14 @@ def upstream_session_key(tenant_id: str, key: str) -> str:
 def session_news_channel() -> str:
     """Pub/sub: which session records other workers must read again. Carries names only."""
     return _key(None, "session-news")
+
+
+def limit_key(name: str, parts: tuple[str, ...]) -> str:
+    """The moments of one rate limit: a list. The parts (addresses, accounts) are hashed: any length, nothing to read."""
+    digest = hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return _key(None, "limit", name, digest)
+
+
+def revocation_news_channel() -> str:
+    """Pub/sub: tokens were revoked; verified copies are to be forgotten."""
+    return _key(None, "revocation-news")
