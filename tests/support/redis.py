@@ -42,6 +42,14 @@ def with_database(url: str, offset: int) -> str:
     return parts._replace(path=f"/{number}").geturl()
 
 
+def through_port(url: str, port: int) -> str:
+    """The same Redis database behind a port of this machine, for tests that cut the connection (see `tcp_link`)."""
+    parts = urlsplit(url)
+    number = dict(parse_qsl(parts.query)).get("db", "0") if parts.scheme == "unix" else parts.path.strip("/") or "0"
+    user, at, _ = parts.netloc.rpartition("@")
+    return f"redis://{user}{at}127.0.0.1:{port}/{number}"
+
+
 def start_redis(run: TestRun) -> str:
     """A Redis of a test's own, which it may stop (`server.pid` beside the socket) or fill. Ends with the run."""
     return _start(run)

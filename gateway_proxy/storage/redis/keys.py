@@ -36,7 +36,7 @@ def session_news_channel() -> str:
 
 
 def limit_key(name: str, parts: tuple[str, ...]) -> str:
-    """The moments of one rate limit: a list. The parts (addresses, accounts) are hashed: any length, nothing to read."""
+    """The moments of one rate limit: a list. The parts (addresses, accounts) are hashed, so none can be read."""
     digest = hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
     return _key(None, "limit", name, digest)
 

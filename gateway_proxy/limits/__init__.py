@@ -1,0 +1,1 @@
+"""Rate limits: moving windows shared through Redis, in-process without. What is limited is decided elsewhere."""
