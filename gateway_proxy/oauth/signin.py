@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from gateway_proxy.browser.authenticate import Authenticator
 from gateway_proxy.browser.content_security import form_action_of
@@ -157,3 +158,11 @@ class SignOut:
         response = self.pages.redirect(step.path)
         await self.sessions.sign_out(request, response)
         return response
+
+
+def sign_in_routes(sign_in: SignIn, sign_out: SignOut) -> list[Route]:
+    """The routes of signing in and out."""
+    return [
+        Route("/sign-in", sign_in.handle, methods=["GET", "POST"]),
+        Route("/sign-out", sign_out.handle, methods=["POST"]),
+    ]

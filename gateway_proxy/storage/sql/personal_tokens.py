@@ -7,27 +7,33 @@ from sqlalchemy import RowMapping, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from gateway_proxy.domain.oauth import PersonalToken
+from gateway_proxy.storage.sql.failures import naming_duplicates
 from gateway_proxy.storage.sql.tables import personal_tokens
 
 _USE_IS_NOTED_EVERY: Final = timedelta(minutes=5)
 
 
 def add_personal_token(session: Session, *, digest: bytes, token: PersonalToken) -> None:
-    """Keep a token's digest; the secret itself is shown once and kept nowhere (security AS8)."""
-    session.execute(
-        insert(personal_tokens).values(
-            id=token.id,
-            digest=digest,
-            tenant_id=token.tenant_id,
-            user_id=token.user_id,
-            name=token.name,
-            scope=token.scope,
-            created_at=token.created_at,
-            expires_at=token.expires_at,
-            last_used_at=token.last_used_at,
-            revoked_at=token.revoked_at,
+    """Keep a token's digest; the secret itself is shown once and kept nowhere (security AS8).
+
+    Raises:
+        AlreadyExists: The id is taken: the form that chose it was sent twice.
+    """
+    with naming_duplicates("personal token", token.id):
+        session.execute(
+            insert(personal_tokens).values(
+                id=token.id,
+                digest=digest,
+                tenant_id=token.tenant_id,
+                user_id=token.user_id,
+                name=token.name,
+                scope=token.scope,
+                created_at=token.created_at,
+                expires_at=token.expires_at,
+                last_used_at=token.last_used_at,
+                revoked_at=token.revoked_at,
+            )
         )
-    )
 
 
 def list_personal_tokens(session: Session, *, tenant_id: str, user_id: str) -> list[PersonalToken]:
