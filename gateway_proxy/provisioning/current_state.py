@@ -1,0 +1,70 @@
+"""What the database holds now, in the shape that a desired state is compared with. Reads only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy.orm import Session
+
+from gateway_proxy.domain.assistant import Assistant
+from gateway_proxy.domain.backend import Backend
+from gateway_proxy.domain.provider import Provider
+from gateway_proxy.domain.tenant import Role, Tenant, User
+from gateway_proxy.sealing.keyring import Keyring
+from gateway_proxy.storage.sql import assistants, backends, providers, tenants, users
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentTenant:
+    """One stored tenant with what it owns, credentials opened."""
+
+    tenant: Tenant
+    backends: tuple[Backend, ...] = ()
+    providers: tuple[Provider, ...] = ()
+    assistants: tuple[Assistant, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentUser:
+    """One stored person; `tenants` maps the slugs of their tenants to their role there."""
+
+    user: User
+    password_hash: str | None = field(default=None, repr=False)
+    tenants: Mapping[str, Role] = field(default_factory=dict)
+
+
+def find_current_tenant(session: Session, *, slug: str, keyring: Keyring) -> CurrentTenant | None:
+    """The tenant of that slug as it is stored."""
+    tenant = tenants.find_tenant_by_slug(session, slug=slug)
+    return None if tenant is None else _with_belongings(session, tenant, keyring)
+
+
+def list_current_tenants(session: Session, *, keyring: Keyring) -> list[CurrentTenant]:
+    """Every tenant as it is stored."""
+    return [_with_belongings(session, tenant, keyring) for tenant in tenants.list_tenants(session)]
+
+
+def find_current_user(session: Session, *, email: str) -> CurrentUser | None:
+    """The person of that address as stored."""
+    found = users.find_password_hash(session, email=email)
+    if found is None:
+        return None
+    user, password_hash = found
+    return CurrentUser(user, password_hash, _roles(session, user))
+
+
+def list_current_users(session: Session) -> list[CurrentUser]:
+    """Everybody, without their password hashes."""
+    return [CurrentUser(user, None, _roles(session, user)) for user in users.list_users(session)]
+
+
+def _with_belongings(session: Session, tenant: Tenant, keyring: Keyring) -> CurrentTenant:
+    return CurrentTenant(
+        tenant,
+        tuple(backends.list_backends(session, tenant_id=tenant.id, keyring=keyring)),
+        tuple(providers.list_providers(session, tenant_id=tenant.id, keyring=keyring)),
+        tuple(assistants.list_assistants(session, tenant_id=tenant.id)),
+    )
+
+
+def _roles(session: Session, user: User) -> dict[str, Role]:
+    return {membership.tenant.slug: membership.role for membership in users.list_memberships(session, user_id=user.id)}

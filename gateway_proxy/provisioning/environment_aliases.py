@@ -1,0 +1,131 @@
+"""What the older systems' environment names define, as a desired state of the tenant `default` (compatibility A, D).
+
+They only add: nothing is removed because a variable is absent. Names that are settings (`PORT`, `LOG_LEVEL`, …) are
+translated where the settings are read, not here. The environment is passed in.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway_proxy.domain.backend import Backend, Transport
+from gateway_proxy.domain.errors import SettingsInvalid
+from gateway_proxy.domain.provider import Provider, ProviderKind
+from gateway_proxy.provisioning.desired_state import DEFAULT_TENANT, DesiredState, DesiredTenant
+from gateway_proxy.provisioning.rules import PUBLIC_APIS, SHORTEST_STATIC_KEY, url_fault
+
+ENDPOINT_NAMES: Final = ("MCP_SERVER_ENDPOINTS", "MCP_SERVERS")
+_LONGEST_NAME: Final = 31
+
+
+def desired_state_from_environment(environ: Mapping[str, str]) -> tuple[DesiredState, list[str]]:
+    """What the older names define, and one notice for each name that was used.
+
+    Raises:
+        SettingsInvalid: A value cannot be used; names the variable, never its value.
+    """
+    problems: list[str] = []
+    notices: list[str] = []
+    tenant = DesiredTenant(
+        slug=DEFAULT_TENANT,
+        backends=_backends(environ, problems, notices),
+        providers=_providers(environ, problems, notices),
+        static_keys=_static_keys(environ, problems, notices),
+        exhaustive=False,
+    )
+    for name in ("APIMAN_GATEWAY_URL", "APIMAN_SHARED_SECRET"):
+        if _value(environ, name):
+            notices.append(f"{name} is read only where a configuration file names it, in its section apiman")
+    if problems:
+        raise SettingsInvalid(tuple(problems))
+    defines = tenant.backends or tenant.providers or tenant.static_keys
+    return DesiredState(tenants=(tenant,) if defines else ()), notices
+
+
+def _providers(environ: Mapping[str, str], problems: list[str], notices: list[str]) -> tuple[Provider, ...]:
+    providers = []
+    base_url, key = _value(environ, "OPENAI_BASE_URL"), _value(environ, "OPENAI_API_KEY")
+    if base_url or key:
+        _check_url("OPENAI_BASE_URL", base_url or PUBLIC_APIS["openai"], problems)
+        providers.append(_provider("default", "openai", base_url, key))
+        used = [name for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY") if _value(environ, name)]
+        notices.append(f"{' and '.join(used)}: defines the provider default of the tenant {DEFAULT_TENANT}")
+    key = _value(environ, "ANTHROPIC_API_KEY")
+    if key:
+        providers.append(_provider("anthropic", "anthropic", "", key))
+        notices.append(f"ANTHROPIC_API_KEY: defines the provider anthropic of the tenant {DEFAULT_TENANT}")
+    return tuple(providers)
+
+
+def _provider(name: str, kind: ProviderKind, base_url: str, api_key: str) -> Provider:
+    return Provider(
+        id="",
+        tenant_id="",
+        name=name,
+        kind=kind,
+        origin="operator",
+        revision=0,
+        base_url=(base_url or PUBLIC_APIS[kind]).rstrip("/"),
+        api_key=api_key,
+    )
+
+
+def _backends(environ: Mapping[str, str], problems: list[str], notices: list[str]) -> tuple[Backend, ...]:
+    backends: dict[str, Backend] = {}
+    urls: set[str] = set()
+    for variable in ENDPOINT_NAMES:
+        endpoints = [part.strip().rstrip("/") for part in _value(environ, variable).split(",") if part.strip()]
+        for endpoint in endpoints:
+            if not _check_url(variable, endpoint, problems) or endpoint in urls:
+                continue
+            urls.add(endpoint)
+            name = _server_name(endpoint, taken=backends)
+            backends[name] = Backend(
+                id="",
+                tenant_id="",
+                name=name,
+                transport=Transport.OPENAPI,
+                origin="operator",
+                revision=0,
+                url=f"{endpoint}/openapi.json",
+            )
+        if endpoints:
+            notices.append(f"{variable}: defines OpenAPI servers of the tenant {DEFAULT_TENANT}")
+    return tuple(backends.values())
+
+
+def _static_keys(environ: Mapping[str, str], problems: list[str], notices: list[str]) -> dict[str, str]:
+    key = _value(environ, "PROXY_API_KEY")
+    if not key:
+        return {}
+    if len(key) < SHORTEST_STATIC_KEY or not key.isascii() or not key.isprintable():
+        problems.append(f"PROXY_API_KEY: expected at least {SHORTEST_STATIC_KEY} printable ASCII characters")
+    notices.append(f"PROXY_API_KEY: a static key for /v1 of the tenant {DEFAULT_TENANT}")
+    return {"PROXY_API_KEY": key}
+
+
+def _server_name(endpoint: str, *, taken: Iterable[str]) -> str:
+    """A name that stays the same: the last part of the path, else the host and port."""
+    parts = urlsplit(endpoint)
+    host = f"{parts.hostname}-{parts.port}" if parts.port else str(parts.hostname)
+    text = PurePosixPath(parts.path).name or host
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:_LONGEST_NAME].rstrip("-") or "server"
+    name, number = stem, 1
+    while name in taken:
+        number += 1
+        suffix = f"-{number}"
+        name = stem[: _LONGEST_NAME - len(suffix)] + suffix
+    return name
+
+
+def _check_url(variable: str, url: str, problems: list[str]) -> bool:
+    fault = url_fault(url)
+    if fault:
+        problems.append(f"{variable}: {fault}")
+    return fault is None
+
+
+def _value(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(name, "").strip()

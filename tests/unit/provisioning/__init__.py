@@ -1,0 +1,1 @@
+"""Tests of reading, comparing, applying and exporting configuration."""
