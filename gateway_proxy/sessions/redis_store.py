@@ -4,6 +4,7 @@ A `find` on a warm session costs no round trip: a copy in the worker answers for
 changes are announced over pub/sub. While the announcements cannot be heard, copies are good for two seconds.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -28,6 +29,8 @@ from gateway_proxy.storage.redis.keys import (
 
 COPY_SECONDS: Final = 30.0
 DEAF_COPY_SECONDS: Final = 2.0
+PATIENCE_SECONDS: Final = 3.0
+"""A Redis that hangs is a Redis that is down: the client hears 503 after this, whatever the driver would retry."""
 
 DELETE_IF_EQUAL: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
@@ -206,7 +209,8 @@ class RedisSessionStore:
 async def _reachable() -> AsyncIterator[None]:
     """Turn every way in which Redis can fail us into the one reason that surfaces know."""
     try:
-        yield
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            yield
     except (RedisError, OSError, TimeoutError) as error:
         raise StorageUnavailable from error
 

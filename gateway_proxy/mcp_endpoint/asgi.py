@@ -1,0 +1,185 @@
+"""The door of /mcp: method, origin and era, then one of the two legs. Bare ASGI, behind RequireScope and ResolveTenant.
+
+Tokens are read by the middleware in front, from the header only; nothing of the query is looked at here.
+"""
+
+import asyncio
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from gateway_proxy.domain.clock import Clock
+from gateway_proxy.domain.errors import GatewayError, SessionUnknown
+from gateway_proxy.domain.tenant import TenantContext
+from gateway_proxy.mcp_endpoint import headers as h
+from gateway_proxy.mcp_endpoint import sse, wire
+from gateway_proxy.mcp_endpoint.call_reply import finish
+from gateway_proxy.mcp_endpoint.calls_in_flight import CallsInFlight
+from gateway_proxy.mcp_endpoint.config import EndpointConfig, IsStillWelcome
+from gateway_proxy.mcp_endpoint.errors import MODERN_STATUS, Refusal, refusal_of
+from gateway_proxy.mcp_endpoint.exchange import ClientLeft, Exchange, Stop
+from gateway_proxy.mcp_endpoint.headers import McpHeaders, read_headers
+from gateway_proxy.mcp_endpoint.legacy import LegacyLeg
+from gateway_proxy.mcp_endpoint.modern import ModernLeg
+from gateway_proxy.mcp_endpoint.open_streams import OpenStreams
+from gateway_proxy.mcp_endpoint.post import Post
+from gateway_proxy.mcp_endpoint.routing import ToolCaller, ToolCatalog
+from gateway_proxy.mcp_endpoint.versions import HANDSHAKE_VERSIONS
+from gateway_proxy.sessions.store import SessionStore
+from gateway_proxy.tenancy.middleware import get_tenant_context
+
+ALLOWED: Final = "GET, HEAD, POST, DELETE"
+STOPPED: Final = {
+    Stop.BODY_LATE: Refusal(408, wire.INVALID_REQUEST, "The body did not arrive in time"),
+    Stop.CANCELLED: Refusal(200, wire.REQUEST_CANCELLED, "Request cancelled"),
+    Stop.NOT_WELCOME: Refusal(200, wire.UNAVAILABLE, "The token is no longer valid"),
+    Stop.SESSION_ENDED: Refusal(404, wire.INVALID_REQUEST, "The session was ended"),
+    Stop.DRAINING: Refusal(503, wire.UNAVAILABLE, "The gateway is restarting; try again", retry_after=1.0),
+}
+"""Last words by reason; a client that is gone or does not read gets none."""
+
+
+class McpEndpoint:
+    """The ASGI application behind /mcp."""
+
+    def __init__(
+        self,
+        catalog: ToolCatalog,
+        tool_calls: ToolCaller,
+        sessions: SessionStore,
+        clock: Clock,
+        config: EndpointConfig,
+        *,
+        is_still_welcome: IsStillWelcome | None = None,
+    ) -> None:
+        self._sessions = sessions
+        self._clock = clock
+        self._limits = config.limits
+        self._origins = config.origins()
+        self._is_still_welcome = is_still_welcome
+        self._calls_in_flight = CallsInFlight()
+        self._streams = OpenStreams(config.limits)
+        self._legacy = LegacyLeg(catalog, tool_calls, sessions, self._calls_in_flight, config)
+        self._modern = ModernLeg(catalog, tool_calls, config)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = read_headers(scope["headers"])
+        post = Post(
+            Exchange(receive, send, self._clock, self._limits), headers, headers.accept, get_tenant_context(scope)
+        )
+        try:
+            await self._serve(scope, post)
+        except Refusal as refusal:
+            await _refuse(post, refusal)
+        except GatewayError as error:
+            await _refuse(post, refusal_of(error))
+        except ClientLeft:
+            return
+        except asyncio.CancelledError:
+            if post.exchange.stopped is None:
+                raise  # the server is going down, and not at our wish
+            await self._end(post)
+        finally:
+            await post.exchange.close()
+
+    def close_streams(self) -> None:
+        """Tell the holders of GET streams to come back in a second, and hang up: this worker stops serving."""
+        self._streams.end_all()
+
+    async def _serve(self, scope: Scope, post: Post) -> None:
+        origin = post.headers.values.get(h.ORIGIN)
+        if origin is not None and (post.headers.duplicated == "origin" or origin.lower() not in self._origins):
+            raise Refusal(403, wire.INVALID_REQUEST, "Origin: not allowed here")
+        if self._is_still_welcome is not None:
+            is_welcome = self._is_still_welcome
+            post.exchange.is_welcome = lambda: is_welcome(scope)
+        method, modern = scope["method"], is_modern(post.headers)
+        if method == "POST":
+            await self._answer_post(post, modern=modern)
+        elif modern:
+            raise Refusal(405, wire.INVALID_REQUEST, "This protocol version knows only POST", allow="POST")
+        elif method in ("GET", "HEAD"):
+            await self._answer_get(scope, post, head=method == "HEAD")
+        elif method == "DELETE":
+            await self._answer_delete(post)
+        elif method == "OPTIONS":
+            await post.exchange.answer_empty(204, ((b"allow", ALLOWED.encode()),))
+        else:
+            raise Refusal(405, wire.INVALID_REQUEST, "Method not allowed", allow=ALLOWED)
+
+    async def _answer_post(self, post: Post, *, modern: bool) -> None:
+        if not post.headers.has_json_body:
+            raise Refusal(415, wire.INVALID_REQUEST, "Content-Type: expected application/json in UTF-8, not compressed")
+        if not (post.accept.json or post.accept.sse):
+            raise Refusal(406, wire.INVALID_REQUEST, "Accept: expected application/json and text/event-stream")
+        post.body = await post.exchange.read_body(post.headers.content_length)
+        await (self._modern if modern else self._legacy).answer(post)
+
+    async def _answer_get(self, scope: Scope, post: Post, *, head: bool) -> None:
+        """Hold the stream for messages that belong to no call (MCP 2025-11-25, Listening for Messages)."""
+        session = await self._legacy.find_session(post.headers, post.ctx)
+        if session is None:
+            raise Refusal(405, wire.INVALID_REQUEST, "GET needs a session: send Mcp-Session-Id", allow="POST")
+        if not post.accept.sse:
+            raise Refusal(406, wire.INVALID_REQUEST, "Accept: expected text/event-stream")
+        issued = ((h.SESSION_ID, session.id.encode("ascii")),)
+        if head:
+            await post.exchange.answer_head((*sse.HEADERS, *issued))
+            return
+        with self._streams.holding(session.tenant_id, session.user_id, session.id, post.exchange):
+            post.exchange.begin_serving(lambda: self._is_stream_welcome(scope, post.headers, post.ctx))
+            await post.exchange.open_stream(issued)
+            await post.exchange.write_comment()
+            await asyncio.Event().wait()  # ended by the attendant, or by a DELETE
+
+    async def _is_stream_welcome(self, scope: Scope, headers: McpHeaders, ctx: TenantContext) -> bool:
+        try:
+            await self._legacy.find_session(headers, ctx)
+        except SessionUnknown:
+            return False
+        return self._is_still_welcome is None or await self._is_still_welcome(scope)
+
+    async def _answer_delete(self, post: Post) -> None:
+        """End the session, here at once, elsewhere as the news spreads (MCP 2025-11-25, Session Management 5)."""
+        session = await self._legacy.find_session(post.headers, post.ctx)
+        if session is None:
+            raise Refusal(400, wire.INVALID_REQUEST, "Mcp-Session-Id: missing")
+        await self._sessions.end(session.id, tenant_id=session.tenant_id)
+        self._calls_in_flight.end_session(session.id)
+        self._streams.end_session(session.tenant_id, session.user_id, session.id)
+        await post.exchange.answer_empty(204)
+
+    async def _end(self, post: Post) -> None:
+        """Meet the cancellation that a `stop` of ours caused, and say why, if there is anybody to say it to."""
+        exchange = post.exchange
+        reason = exchange.restart()
+        refusal = None if reason is None else STOPPED.get(reason)
+        if refusal is None or exchange.is_finished:
+            return
+        if exchange.is_streaming and post.request_id is wire.NO_ID:
+            await exchange.end_stream(sse.retry(self._limits.reconnect_ms))
+        else:
+            await _refuse(post, refusal)
+
+
+def is_modern(headers: McpHeaders) -> bool:
+    """Whether the request belongs to the modern leg: a version is declared and it is not one of the handshake's."""
+    declared = headers.text(h.PROTOCOL_VERSION)
+    return declared is not None and declared not in HANDSHAKE_VERSIONS
+
+
+async def _refuse(post: Post, refusal: Refusal) -> None:
+    """Answer with an error: as the last event of a stream that has begun, else with its HTTP status."""
+    exchange = post.exchange
+    if exchange.is_started and not exchange.is_streaming:
+        return
+    body = refusal.body(post.request_id)
+    status = refusal.status
+    if status == 200 and is_modern(post.headers):
+        status = MODERN_STATUS.get(refusal.code, 200)
+    headers = []
+    if refusal.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % max(1, round(refusal.retry_after))))
+    if refusal.allow is not None:
+        headers.append((b"allow", refusal.allow.encode("ascii")))
+    await finish(exchange, post.accept, (status, body), headers)

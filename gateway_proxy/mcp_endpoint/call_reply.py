@@ -1,0 +1,61 @@
+"""A tool call's messages on their way to the client: one JSON answer when nothing came before it, else a stream.
+
+Both legs come through here. What a message means, and which HTTP status an error has, is decided by the leg.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Iterable
+
+from gateway_proxy.backends.messages import Failure, Notification, Result
+from gateway_proxy.mcp_endpoint import wire
+from gateway_proxy.mcp_endpoint.errors import Refusal
+from gateway_proxy.mcp_endpoint.exchange import Exchange
+from gateway_proxy.mcp_endpoint.headers import Acceptable
+from gateway_proxy.mcp_endpoint.routing import RelayMessage
+
+Answer = tuple[int, bytes]
+"""HTTP status (used only if nothing was sent before) and the complete JSON-RPC response."""
+
+
+async def relay_call(
+    exchange: Exchange,
+    accept: Acceptable,
+    messages: AsyncGenerator[RelayMessage, None],
+    answer: Callable[[Result | Failure], Answer],
+) -> None:
+    """Write what a call yields, as it comes. Closing `messages`, also when the client leaves, cancels upstream.
+
+    Notifications for a client that takes no streams are dropped; it has said so. The generator is read to its end,
+    so that the router has recorded the call before the client hears of it.
+
+    Raises:
+        RelayError: The router's, before or after the first notification; see `finish`.
+    """
+    exchange.takes_sse = accept.sse
+    final: Result | Failure | None = None
+    try:
+        async for message in messages:
+            if not isinstance(message, Notification):
+                final = message
+            elif accept.sse:
+                if not exchange.is_streaming:
+                    await exchange.open_stream()
+                await exchange.write_event(message.raw)
+    finally:
+        await messages.aclose()
+    if final is None:
+        raise Refusal(200, wire.INTERNAL_ERROR, "The call ended without a result")
+    await finish(exchange, accept, answer(final))
+
+
+async def finish(
+    exchange: Exchange, accept: Acceptable, answer: Answer, headers: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
+    """Write the response that ends an exchange: into the stream if there is one, else in the shape the client takes."""
+    status, body = answer
+    if exchange.is_streaming:
+        await exchange.write_last_event(body)
+    elif accept.json or status != 200:
+        await exchange.answer_json(body, status, headers)
+    else:
+        await exchange.open_stream(headers)
+        await exchange.write_last_event(body)

@@ -1,0 +1,51 @@
+"""The calls that this worker is serving, so that a session's `notifications/cancelled` or DELETE reaches them.
+
+Only calls of a session are known here: without one, two programs of a user that number their requests alike cannot be
+told apart. Other workers' calls are reached through the mailbox, not here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from gateway_proxy.mcp_endpoint.exchange import Exchange, Stop
+
+
+class CallsInFlight:
+    """Exchanges by session and request id."""
+
+    def __init__(self) -> None:
+        self._by_session: dict[str, dict[int | str, Exchange]] = {}
+
+    @contextmanager
+    def serving(self, session_id: str, request_id: bytes, exchange: Exchange) -> Iterator[None]:
+        """Know the call while it is served. A client that reuses an id loses the way to the earlier call."""
+        key = _key_of(request_id)
+        calls = self._by_session.setdefault(session_id, {})
+        calls[key] = exchange
+        try:
+            yield
+        finally:
+            if calls.get(key) is exchange:
+                del calls[key]
+            if not calls and self._by_session.get(session_id) is calls:
+                del self._by_session[session_id]
+
+    def cancel(self, session_id: str, request_id: int | str) -> bool:
+        """Stop one call; whether it was one of ours."""
+        exchange = self._by_session.get(session_id, {}).get(request_id)
+        if exchange is None:
+            return False
+        exchange.stop(Stop.CANCELLED)
+        return True
+
+    def end_session(self, session_id: str) -> None:
+        """Stop every call of a session."""
+        for exchange in list(self._by_session.get(session_id, {}).values()):
+            exchange.stop(Stop.SESSION_ENDED)
+
+
+def _key_of(request_id: bytes) -> int | str:
+    """An id by value, however it was written; `1` and `"1"` stay two ids."""
+    return msgspec.json.decode(request_id, type=int | str)

@@ -1,0 +1,65 @@
+"""What the operator and the composition root decide about /mcp. Values only."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from starlette.types import Scope
+
+IsStillWelcome = Callable[[Scope], Awaitable[bool]]
+"""Whether the token behind an open stream is still good; asked every few seconds. May raise StorageUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerIdentity:
+    """How the gateway introduces itself to MCP clients."""
+
+    name: str = "gateway-proxy"
+    title: str = "MCP gateway"
+    version: str = "0"
+    instructions: str = (
+        "This gateway offers the tools of several MCP servers. A tool is named <server>__<tool>; "
+        "call it by the name under which it is listed."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointLimits:
+    """Sizes in bytes, times in seconds (reference/security.md D1, D3, D4).
+
+    `attend_after`: a call that takes longer gets an attendant (client gone? heartbeat due?); faster ones never pay for
+    one. `tick` is how often the attendant looks. A call silent for `silence` seconds turns into an SSE stream, so that
+    no proxy takes it for dead. `list_ttl_ms` is the `ttlMs` of lists: short, because removed tools vanish at once.
+    """
+
+    body_bytes: int = 4 * 1024 * 1024
+    body_seconds: float = 30.0
+    handshake_bytes: int = 32 * 1024
+    attend_after: float = 0.1
+    tick: float = 3.0
+    silence: float = 5.0
+    heartbeat: float = 15.0
+    slow_reader: float = 30.0
+    unchecked: float = 30.0
+    streams_per_user: int = 10
+    streams_per_worker: int = 1000
+    list_ttl_ms: int = 10_000
+    reconnect_ms: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """`public_url`'s origin may always call from a browser, `allowed_origins` too (MCP, Streamable HTTP §Security)."""
+
+    public_url: str
+    allowed_origins: tuple[str, ...] = ()
+    server: ServerIdentity = field(default_factory=ServerIdentity)
+    limits: EndpointLimits = field(default_factory=EndpointLimits)
+
+    def origins(self) -> frozenset[bytes]:
+        """The values that an `Origin` header may have."""
+        public = urlsplit(self.public_url)
+        own = f"{public.scheme}://{public.netloc}"
+        return frozenset(
+            origin.rstrip("/").lower().encode("latin-1", "replace") for origin in (own, *self.allowed_origins)
+        )

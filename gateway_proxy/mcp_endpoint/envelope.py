@@ -1,0 +1,153 @@
+"""A POST body down to its envelope: `id`, `method` and the raw bytes of the rest (relay.md 1). Nothing is re-encoded.
+
+What the parameters mean is for the legs and the router.
+"""
+
+from typing import Final
+
+import msgspec
+
+from gateway_proxy.mcp_endpoint import wire
+from gateway_proxy.mcp_endpoint.errors import Refusal
+
+MAX_DEPTH: Final = 64
+MAX_ID_BYTES: Final = 256
+MAX_METHOD_CHARACTERS: Final = 128
+
+_NOT_BRACKETS: Final = bytes(b for b in range(256) if b not in b'{}[]"')
+
+
+class Envelope(msgspec.Struct):
+    """One JSON-RPC message. A request has `method` and `id`, a notification only `method`, a response no `method`."""
+
+    jsonrpc: str = ""
+    id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    method: str | msgspec.UnsetType = msgspec.UNSET
+    params: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A request: `id` as the client wrote it, `params` raw (an object)."""
+
+    id: bytes
+    method: str
+    params: bytes
+
+
+class ClientNotification(msgspec.Struct, frozen=True):
+    """A notification from the client: nobody waits for an answer."""
+
+    method: str
+    params: bytes
+
+
+class ClientResponse(msgspec.Struct, frozen=True):
+    """The client's answer to a request of ours, whole."""
+
+    id: bytes
+    raw: bytes
+
+
+ClientMessage = Request | ClientNotification | ClientResponse
+
+_decoder: Final = msgspec.json.Decoder(Envelope)
+
+
+def decode_message(body: bytes) -> ClientMessage:
+    """Decode one message from a POST body.
+
+    Raises:
+        Refusal: -32700 for what is not JSON in UTF-8, -32600 for what is not one JSON-RPC 2.0 message.
+    """
+    if not body.isascii():
+        _check_utf8(body)
+    try:
+        envelope = _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _invalid(_explain(body, error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Refusal(400, wire.PARSE_ERROR, "Parse error: the body is not JSON in UTF-8") from None
+    except RecursionError:
+        raise _invalid(f"nested deeper than {MAX_DEPTH} levels") from None
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and is_deeper_than(body, MAX_DEPTH):
+        raise _invalid(f"nested deeper than {MAX_DEPTH} levels")
+    if envelope.jsonrpc != "2.0":
+        raise _invalid('jsonrpc: expected "2.0"')
+    return _classify(envelope, body)
+
+
+def is_batch(body: bytes) -> bool:
+    """Whether the body is a JSON array (JSON-RPC 2.0 §6)."""
+    return body.lstrip(b" \t\r\n")[:1] == b"["
+
+
+def is_deeper_than(document: bytes, levels: int) -> bool:
+    """Whether valid JSON nests more than `levels` deep; a few passes at the speed of C, whatever the size.
+
+    Strings are dropped (escapes first, so that every quote left is a delimiter), then innermost pairs, level by level.
+    """
+    bare = document.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_BRACKETS)
+    brackets = b"".join(bare.split(b'"')[::2])
+    for _ in range(levels):
+        if not brackets:
+            return False
+        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+    return bool(brackets)
+
+
+def _classify(envelope: Envelope, body: bytes) -> ClientMessage:
+    method = envelope.method
+    if isinstance(method, msgspec.UnsetType):
+        return _as_response(envelope, body)
+    if not method or len(method) > MAX_METHOD_CHARACTERS or not method.isprintable():
+        raise _invalid(f"method: expected 1 to {MAX_METHOD_CHARACTERS} printable characters")
+    params = b"{}" if isinstance(envelope.params, msgspec.UnsetType) else bytes(envelope.params)
+    if params == b"null":
+        params = b"{}"
+    elif params[:1] != b"{":
+        raise _invalid("params: expected an object")
+    if isinstance(envelope.id, msgspec.UnsetType):
+        return ClientNotification(method, params)
+    return Request(_checked_id(bytes(envelope.id)), method, params)
+
+
+def _as_response(envelope: Envelope, body: bytes) -> ClientResponse:
+    has_result = not isinstance(envelope.result, msgspec.UnsetType)
+    has_error = not isinstance(envelope.error, msgspec.UnsetType)
+    if has_result == has_error:
+        raise _invalid("expected a method, a result or an error")
+    if isinstance(envelope.id, msgspec.UnsetType):
+        raise _invalid("id: missing")
+    return ClientResponse(_checked_id(bytes(envelope.id)), body)
+
+
+def _checked_id(raw: bytes) -> bytes:
+    """The id, if it is a string or an integer (MCP: never null; JSON-RPC 2.0 §4: no fractions)."""
+    is_string = raw[:1] == b'"'
+    is_integer = (raw[1:] if raw[:1] == b"-" else raw).isdigit()
+    if not (is_string or is_integer):
+        raise _invalid("id: expected a string or an integer")
+    if len(raw) > MAX_ID_BYTES:
+        raise _invalid(f"id: longer than {MAX_ID_BYTES} bytes")
+    return raw
+
+
+def _check_utf8(body: bytes) -> None:
+    """Raw parts are passed on unread, so bad UTF-8 has to be met here."""
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refusal(400, wire.PARSE_ERROR, "Parse error: the body is not JSON in UTF-8") from None
+
+
+def _explain(body: bytes, error: msgspec.ValidationError) -> str:
+    if is_batch(body):
+        return "batches are not part of this protocol version; send one message per request"
+    where = str(error).rpartition("`$.")[2].rstrip("`")
+    return f"{where}: of the wrong type" if where.isalpha() else "expected one JSON-RPC message, an object"
+
+
+def _invalid(reason: str) -> Refusal:
+    return Refusal(400, wire.INVALID_REQUEST, f"Invalid request: {reason}")

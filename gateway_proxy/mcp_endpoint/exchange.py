@@ -1,0 +1,240 @@
+"""One HTTP exchange of /mcp: reads the body, writes one JSON answer or a stream of events, and notices the client.
+
+While a call is quick it costs one timer. When it takes its time, an attendant joins: it sees the client hang up, sends
+heartbeats, asks whether the token is still good and drops readers that do not read. JSON-RPC has no place here.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from enum import Enum, auto
+from typing import Final
+
+from starlette.types import Message, Receive, Send
+
+from gateway_proxy.domain.clock import Clock
+from gateway_proxy.domain.errors import StorageUnavailable
+from gateway_proxy.mcp_endpoint import sse, wire
+from gateway_proxy.mcp_endpoint.config import EndpointLimits
+from gateway_proxy.mcp_endpoint.errors import Refusal
+
+JSON_HEADERS: Final = ((b"content-type", b"application/json"),)
+
+
+class Stop(Enum):
+    """Why an exchange is ended before its answer."""
+
+    CLIENT_GONE = auto()
+    BODY_LATE = auto()
+    CANCELLED = auto()
+    SLOW_READER = auto()
+    NOT_WELCOME = auto()
+    SESSION_ENDED = auto()
+    DRAINING = auto()
+
+
+class ClientLeft(Exception):  # not an error: the client is free to go
+    """The client hung up before its request was complete."""
+
+
+class Exchange:
+    """The two ends of one request. Make it in the task that serves the request; `close` it there, whatever happens.
+
+    `is_welcome` is asked at every tick while a stream is open. `takes_sse` says whether a silent call may become one.
+    """
+
+    def __init__(self, receive: Receive, send: Send, clock: Clock, limits: EndpointLimits) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._receive = receive
+        self._send = send
+        self._clock = clock
+        self._limits = limits
+        self._task = task
+        self._loop = task.get_loop()
+        self._attendant: asyncio.Task[None] | None = None
+        self._lock: asyncio.Lock | None = None
+        self._reading = True
+        self._writing_since: float | None = None
+        self._wrote_at = 0.0
+        self._began_at = 0.0
+        self._unchecked_since: float | None = None
+        self.takes_sse = False
+        self.is_welcome: Callable[[], Awaitable[bool]] | None = None
+        self.is_streaming = False
+        self.is_started = False
+        self.is_finished = False
+        self.stopped: Stop | None = None
+        self._timer = self._loop.call_later(limits.attend_after, self._attend)
+
+    async def read_body(self, declared: int | None) -> bytes:
+        """The request's body, at most `body_bytes` long and within `body_seconds`.
+
+        Raises:
+            Refusal: 413 for a body over the limit.
+            ClientLeft: It hung up while sending.
+        """
+        limit = self._limits.body_bytes
+        if declared is not None and declared > limit:
+            raise _too_large(limit)
+        message = await self._receive()
+        body: bytes = message.get("body", b"")
+        if message.get("more_body", False) and len(body) <= limit:
+            parts, size = [body], len(body)
+            while message.get("more_body", False) and size <= limit:
+                message = await self._receive()
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+            body = b"".join(parts)
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        if len(body) > limit:
+            raise _too_large(limit)
+        self._reading = False
+        return body
+
+    async def answer_json(self, body: bytes, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Write the one answer of the exchange."""
+        await self._start(status, [*JSON_HEADERS, (b"content-length", b"%d" % len(body)), *headers])
+        await self._write(body, more=False)
+
+    async def answer_empty(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Write an answer without a body."""
+        await self._start(status, [(b"content-length", b"0"), *headers])
+        await self._write(b"", more=False)
+
+    async def answer_head(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Answer a HEAD: what a GET would begin with, and no more."""
+        await self._start(200, list(headers))
+        await self._write(b"", more=False)
+
+    async def open_stream(self, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Begin a stream of events, unless it has begun."""
+        if not self.is_streaming:
+            self.is_streaming = True
+            await self._start(200, [*sse.HEADERS, *headers])
+
+    async def write_event(self, message: bytes) -> None:
+        """Write one JSON-RPC message to the stream."""
+        await self._write(sse.event(message))
+
+    async def write_last_event(self, message: bytes) -> None:
+        """Write the message that ends the stream."""
+        await self._write(sse.event(message), more=False)
+
+    async def write_comment(self) -> None:
+        """Write a heartbeat, which also makes proxies pass on the headers of a fresh stream."""
+        await self._write(sse.HEARTBEAT)
+
+    async def end_stream(self, last_words: bytes = b"") -> None:
+        """End the stream without a message."""
+        await self._write(last_words, more=False)
+
+    def stop(self, reason: Stop) -> None:
+        """End the exchange from outside: whatever its task waits for is cancelled, and with it the upstream call."""
+        if self.stopped is None:
+            self.stopped = reason
+            self._task.cancel()
+
+    def restart(self) -> Stop | None:
+        """The reason of the `stop` whose cancellation the exchange's own task has just met, to say last words."""
+        self._task.uncancel()
+        return self.stopped
+
+    def begin_serving(self, is_welcome: Callable[[], Awaitable[bool]]) -> None:
+        """There is no body to read (GET). `is_welcome` is asked at every tick from now on."""
+        self._reading = False
+        self.is_welcome = is_welcome
+
+    async def close(self) -> None:
+        """Send the attendant away. No `stop` has an effect afterwards."""
+        self._timer.cancel()
+        self.stopped = self.stopped or Stop.DRAINING
+        if self._attendant is not None and not self._attendant.done():
+            self._attendant.cancel()
+            await asyncio.wait({self._attendant})
+
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.is_started = True
+        await self._emit({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def _write(self, body: bytes, *, more: bool = True) -> None:
+        if not self.is_finished:
+            self.is_finished = not more
+            await self._emit({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def _emit(self, message: Message) -> None:
+        if self._lock is None:
+            await self._emit_now(message)
+        else:
+            async with self._lock:
+                await self._emit_now(message)
+
+    async def _emit_now(self, message: Message) -> None:
+        began = self._writing_since = self._clock.monotonic()
+        try:
+            await self._send(message)
+        finally:
+            self._writing_since = None
+            self._wrote_at = began
+
+    def _attend(self) -> None:
+        """The timer fired: the exchange takes its time."""
+        if self._reading:
+            self._timer = self._loop.call_later(self._limits.body_seconds, self._attend_late)
+        else:
+            self._lock = asyncio.Lock()
+            self._attendant = self._loop.create_task(self._watch(), name="mcp-attendant")
+
+    def _attend_late(self) -> None:
+        if self._reading:
+            self.stop(Stop.BODY_LATE)
+        else:
+            self._attend()
+
+    async def _watch(self) -> None:
+        self._began_at = self._clock.monotonic()
+        gone = asyncio.ensure_future(self._wait_until_gone())
+        try:
+            while self.stopped is None:
+                await asyncio.wait({gone}, timeout=self._limits.tick)
+                if gone.done():
+                    self.stop(Stop.CLIENT_GONE)
+                else:
+                    await self._tick()
+        finally:
+            gone.cancel()
+
+    async def _wait_until_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _tick(self) -> None:
+        now = self._clock.monotonic()
+        if self._writing_since is not None:
+            if now - self._writing_since > self._limits.slow_reader:
+                self.stop(Stop.SLOW_READER)
+            return
+        if self.is_streaming:
+            if not await self._is_welcome(now):
+                self.stop(Stop.NOT_WELCOME)
+            elif now - self._wrote_at >= self._limits.heartbeat:
+                await self.write_comment()
+        elif self.takes_sse and now - self._began_at >= self._limits.silence:
+            await self.open_stream()
+            await self.write_comment()
+
+    async def _is_welcome(self, now: float) -> bool:
+        """Ask; while the question cannot be answered the last answer holds, for `unchecked` seconds (security O4)."""
+        if self.is_welcome is None:
+            return True
+        try:
+            welcome = await self.is_welcome()
+        except StorageUnavailable:
+            self._unchecked_since = self._unchecked_since or now
+            return now - self._unchecked_since <= self._limits.unchecked
+        self._unchecked_since = None
+        return welcome
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal(413, wire.INVALID_REQUEST, f"The body is larger than {limit} bytes")

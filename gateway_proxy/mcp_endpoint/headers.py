@@ -1,0 +1,118 @@
+"""The request headers that Streamable HTTP gives a meaning to, read in one pass over the raw list.
+
+Values are only read here; whether they fit the message is for the legs.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+PROTOCOL_VERSION: Final = b"mcp-protocol-version"
+SESSION_ID: Final = b"mcp-session-id"
+METHOD: Final = b"mcp-method"
+NAME: Final = b"mcp-name"
+ORIGIN: Final = b"origin"
+
+_SINGLE: Final = frozenset({PROTOCOL_VERSION, SESSION_ID, METHOD, NAME, ORIGIN})
+_READ: Final = _SINGLE | {b"accept", b"content-type", b"content-length", b"content-encoding", b"last-event-id"}
+
+_SENTINEL: Final = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
+
+
+@dataclass(slots=True)
+class McpHeaders:
+    """What was sent. `duplicated` names the first header that came twice though it must not."""
+
+    values: dict[bytes, bytes]
+    duplicated: str | None
+
+    def text(self, name: bytes) -> str | None:
+        """One value as text; bytes outside ASCII are kept apart from each other (latin-1)."""
+        value = self.values.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    @property
+    def accept(self) -> "Acceptable":
+        """Which of the two answers the client takes; both when it does not say."""
+        return read_accept(self.values.get(b"accept", b"*/*"))
+
+    @property
+    def has_json_body(self) -> bool:
+        """Whether the body says it is JSON, and plain."""
+        encoding = self.values.get(b"content-encoding", b"identity").strip().lower()
+        return encoding == b"identity" and is_json_type(self.values.get(b"content-type", b""))
+
+    @property
+    def content_length(self) -> int | None:
+        """The declared size of the body; None when chunked, undeclared or nonsense (then the bytes are counted)."""
+        value = self.values.get(b"content-length", b"")
+        return int(value) if value.isdigit() and len(value) < 20 else None
+
+
+def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> McpHeaders:
+    """Pick out what matters. Of a repeated `Accept` all count; of any other repeated header the first."""
+    values: dict[bytes, bytes] = {}
+    duplicated: str | None = None
+    for name, value in raw:
+        if name not in _READ:
+            continue
+        if name not in values:
+            values[name] = value
+        elif name == b"accept":
+            values[name] += b"," + value
+        elif name in _SINGLE and duplicated is None:
+            duplicated = name.decode("ascii")
+    return McpHeaders(values, duplicated)
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptable:
+    """The two shapes of an answer to a POST."""
+
+    json: bool
+    sse: bool
+
+
+@lru_cache(maxsize=256)
+def read_accept(value: bytes) -> Acceptable:
+    """Read an Accept header (RFC 9110 §12.5.1). Only `q=0` is heard of the weights."""
+    json = sse = False
+    for part in value.decode("latin-1").lower().split(","):
+        kind, _, parameters = part.partition(";")
+        kind = kind.strip()
+        if re.search(r"(?:^|;)\s*q\s*=\s*0(?:\.0*)?\s*(?:;|$)", parameters):
+            continue
+        json = json or kind in ("application/json", "application/*", "*/*")
+        sse = sse or kind in ("text/event-stream", "text/*", "*/*")
+    return Acceptable(json, sse)
+
+
+@lru_cache(maxsize=256)
+def is_json_type(value: bytes) -> bool:
+    """Whether a Content-Type is application/json, in UTF-8 where it says so."""
+    kind, _, parameters = value.decode("latin-1").lower().partition(";")
+    charset = re.search(r"charset\s*=\s*\"?([^\s\";]+)", parameters)
+    return kind.strip() == "application/json" and (charset is None or charset[1] in ("utf-8", "utf8", "us-ascii"))
+
+
+def decode_value(value: str | None) -> str | None:
+    """Undo the `=?base64?…?=` sentinel (MCP 2026-07-28, Streamable HTTP, header encoding).
+
+    A malformed or non-canonical sentinel is None, so that it equals no value of a body.
+    """
+    if value is None:
+        return None
+    sentinel = _SENTINEL.fullmatch(value)
+    if sentinel is None:
+        return value
+    try:
+        decoded = base64.b64decode(sentinel[1], validate=True)
+        if base64.b64encode(decoded).decode("ascii") != sentinel[1]:
+            return None
+        return decoded.decode("utf-8")
+    except (binascii.Error, ValueError):
+        return None

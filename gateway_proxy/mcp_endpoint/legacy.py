@@ -1,0 +1,201 @@
+"""The leg of the handshake era (2024-11-05 … 2025-11-25): initialize, a session, and calls with or without one.
+
+A request without a session id is served statelessly, never refused: Claude.ai does not echo the id. A request with an
+id that is unknown or somebody else's gets 404, and the client opens a new session.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+import msgspec
+
+from gateway_proxy.backends.caller import Caller
+from gateway_proxy.backends.messages import Failure, Result
+from gateway_proxy.domain.errors import SessionUnknown, ToolUnknown
+from gateway_proxy.domain.ids import new_session_id
+from gateway_proxy.domain.session import SessionRecord
+from gateway_proxy.domain.tenant import TenantContext
+from gateway_proxy.mcp_endpoint import headers as h
+from gateway_proxy.mcp_endpoint import wire
+from gateway_proxy.mcp_endpoint.call_reply import Answer, finish, relay_call
+from gateway_proxy.mcp_endpoint.calls_in_flight import CallsInFlight
+from gateway_proxy.mcp_endpoint.config import EndpointConfig
+from gateway_proxy.mcp_endpoint.envelope import ClientNotification, Request, decode_message, is_batch
+from gateway_proxy.mcp_endpoint.errors import Refusal
+from gateway_proxy.mcp_endpoint.headers import McpHeaders
+from gateway_proxy.mcp_endpoint.parameters import (
+    CallParameters,
+    CancelledParameters,
+    InitializeParameters,
+    ListParameters,
+    decode_parameters,
+    invalid_parameters,
+    optional_object,
+)
+from gateway_proxy.mcp_endpoint.post import Post
+from gateway_proxy.mcp_endpoint.routing import ToolCaller, ToolCatalog
+from gateway_proxy.mcp_endpoint.versions import ASSUMED_VERSION, HANDSHAKE_VERSIONS, LATEST_HANDSHAKE_VERSION
+from gateway_proxy.sessions.store import SessionStore
+
+Handler = Callable[[Post, Request, SessionRecord | None], Awaitable[None]]
+
+CAPABILITIES: Final = {"tools": {"listChanged": True}}
+
+
+class LegacyLeg:
+    """Answers the POSTs of the handshake era."""
+
+    def __init__(
+        self,
+        catalog: ToolCatalog,
+        tool_calls: ToolCaller,
+        sessions: SessionStore,
+        calls_in_flight: CallsInFlight,
+        config: EndpointConfig,
+    ) -> None:
+        self._catalog = catalog
+        self._tool_calls = tool_calls
+        self._sessions = sessions
+        self._calls_in_flight = calls_in_flight
+        self._limits = config.limits
+        self._server = config.server
+        self._methods: Mapping[str, Handler] = {
+            "initialize": self._initialize,
+            "ping": self._ping,
+            "tools/list": self._list_tools,
+            "tools/call": self._call_tool,
+        }
+
+    async def answer(self, post: Post) -> None:
+        """Serve one message: a request is answered, anything else is taken note of with 202.
+
+        Raises:
+            Refusal, GatewayError: What the client is told instead, as an error of `post.request_id`.
+        """
+        if is_batch(post.body):
+            raise Refusal(400, wire.INVALID_REQUEST, "Invalid request: batches are not served; send one message each")
+        message = decode_message(post.body)
+        if isinstance(message, Request):
+            post.request_id = message.id
+            handler = self._methods.get(message.method)
+            session = None if message.method == "initialize" else await self.find_session(post.headers, post.ctx)
+            if handler is None:
+                raise Refusal(200, wire.METHOD_NOT_FOUND, f"Method not found: {message.method}")
+            await handler(post, message, session)
+            return
+        session = await self.find_session(post.headers, post.ctx)
+        if session is not None and isinstance(message, ClientNotification):
+            await self._hear(session, message)
+        await post.exchange.answer_empty(202)
+
+    async def find_session(self, headers: McpHeaders, ctx: TenantContext) -> SessionRecord | None:
+        """The session that the request names, or None if it names none.
+
+        Raises:
+            SessionUnknown: Never issued, expired, ended, or somebody else's.
+        """
+        session_id = headers.text(h.SESSION_ID)
+        if session_id is None:
+            return None
+        principal = ctx.principal
+        session = await self._sessions.find(
+            session_id, tenant_id=ctx.tenant.id, user_id=principal.user_id, client_id=principal.client_id
+        )
+        if session is None:
+            raise SessionUnknown
+        return session
+
+    async def _initialize(self, post: Post, request: Request, _: SessionRecord | None) -> None:
+        """Open a session (MCP 2025-11-25, Lifecycle). An id that came along is ignored: it may be a dead one."""
+        parameters = decode_parameters(InitializeParameters, request.params)
+        if len(request.params) > self._limits.handshake_bytes:
+            raise invalid_parameters(f"params: larger than {self._limits.handshake_bytes} bytes")
+        asked = parameters.protocol_version
+        principal = post.ctx.principal
+        session = SessionRecord(
+            id=new_session_id(),
+            tenant_id=post.ctx.tenant.id,
+            user_id=principal.user_id,
+            client_id=principal.client_id,
+            protocol_version=asked if asked in HANDSHAKE_VERSIONS else LATEST_HANDSHAKE_VERSION,
+            client_info_json=optional_object(parameters.client_info, "params.clientInfo"),
+            capabilities_json=optional_object(parameters.capabilities, "params.capabilities"),
+        )
+        await self._sessions.add(session)
+        server = self._server
+        result = wire.to_json(
+            {
+                "protocolVersion": session.protocol_version,
+                "capabilities": CAPABILITIES,
+                "serverInfo": {"name": server.name, "title": server.title, "version": server.version},
+                "instructions": server.instructions,
+            }
+        )
+        issued = ((h.SESSION_ID, session.id.encode("ascii")),)
+        await finish(post.exchange, post.accept, (200, wire.result_message(request.id, result)), issued)
+
+    async def _ping(self, post: Post, request: Request, _: SessionRecord | None) -> None:
+        await finish(post.exchange, post.accept, (200, wire.result_message(request.id, b"{}")))
+
+    async def _list_tools(self, post: Post, request: Request, session: SessionRecord | None) -> None:
+        cursor = decode_parameters(ListParameters, request.params).cursor
+        page = await self._catalog.list_tools(post.ctx, _caller_of(post, session), cursor=cursor)
+        following = b"" if page.next_cursor is None else b',"nextCursor":' + wire.to_json(page.next_cursor)
+        result = b'{"tools":%b%b}' % (page.raw, following)
+        await finish(post.exchange, post.accept, (200, wire.result_message(request.id, result)))
+
+    async def _call_tool(self, post: Post, request: Request, session: SessionRecord | None) -> None:
+        parameters = decode_parameters(CallParameters, request.params)
+        optional_object(parameters.arguments, "params.arguments")
+        if session is None:
+            await self._relay(post, request, None, parameters.name)
+            return
+        with self._calls_in_flight.serving(session.id, request.id, post.exchange):
+            await self._relay(post, request, session, parameters.name)
+
+    async def _relay(self, post: Post, request: Request, session: SessionRecord | None, name: str) -> None:
+        def answer(final: Result | Failure) -> Answer:
+            if isinstance(final, Result):
+                return 200, wire.result_message(request.id, final.raw)
+            return 200, wire.error_message(request.id, final.code, final.message, final.data)
+
+        messages = self._tool_calls.call(post.ctx, _caller_of(post, session), name=name, params=request.params)
+        try:
+            await relay_call(post.exchange, post.accept, messages, answer)
+        except ToolUnknown as error:
+            result = _unknown_tool_result(error.name)
+            await finish(post.exchange, post.accept, (200, wire.result_message(request.id, result)))
+
+    async def _hear(self, session: SessionRecord, notification: ClientNotification) -> None:
+        if notification.method == "notifications/cancelled":
+            parameters = decode_parameters(CancelledParameters, notification.params)
+            if parameters.request_id is not None:
+                self._calls_in_flight.cancel(session.id, parameters.request_id)
+        elif notification.method == "notifications/initialized" and not session.initialized:
+            await self._sessions.replace(replace(session, initialized=True))
+
+
+def _caller_of(post: Post, session: SessionRecord | None) -> Caller:
+    """Who calls, as the backends are told. Without a session nothing is known but the header."""
+    if session is not None:
+        return Caller(
+            session_id=session.id,
+            protocol_version=session.protocol_version,
+            client_info_json=session.client_info_json,
+            capabilities_json=session.capabilities_json,
+            modern=False,
+        )
+    return Caller(
+        session_id=None,
+        protocol_version=post.headers.text(h.PROTOCOL_VERSION) or ASSUMED_VERSION,
+        client_info_json=b"{}",
+        capabilities_json=b"{}",
+        modern=False,
+    )
+
+
+def _unknown_tool_result(name: str) -> bytes:
+    """What a model can read and act upon (reference/compatibility.md B6); a foreign tool gets the same bytes."""
+    text = msgspec.json.encode(f"Unknown tool: {name}")
+    return b'{"content":[{"type":"text","text":%b}],"isError":true}' % text

@@ -1,0 +1,26 @@
+"""Server-sent events as bytes (HTML Living Standard §9.2.6). Framing only."""
+
+from typing import Final
+
+HEADERS: Final = (
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+)
+"""Sent with every stream: proxies are asked neither to buffer nor to change it."""
+
+HEARTBEAT: Final = b": ping\n\n"
+
+
+def event(message: bytes, event_id: bytes | None = None) -> bytes:
+    """One JSON-RPC message as an event. Line breaks between JSON tokens become lines of the same event."""
+    if b"\n" in message or b"\r" in message:
+        message = b"\ndata: ".join(message.splitlines())
+    if event_id is None:
+        return b"event: message\ndata: %b\n\n" % message
+    return b"event: message\nid: %b\ndata: %b\n\n" % (event_id, message)
+
+
+def retry(milliseconds: int) -> bytes:
+    """Tell the client when to come back (sent before we hang up on purpose)."""
+    return b"retry: %d\n\n" % milliseconds
