@@ -7,7 +7,7 @@ and reported together: a start that fails names everything that is missing or wr
 import ipaddress
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -58,25 +58,44 @@ class Settings:
         Raises:
             SettingsInvalid: Naming every missing or wrong value at once.
         """
-        source = os.environ if environ is None else environ
-        values: dict[str, Any] = {}
+        values = read_fields([row.field for row in SPECIFICATION], environ)
         problems: list[str] = []
-        for row in SPECIFICATION:
-            try:
-                text = _text_of(row, source)
-                values[row.field] = row.parse(text) if text else row.default
-            except ValueError as error:
-                problems.append(f"{row.name}: {error}")
-        if not problems:
-            _complete(values, problems)
+        _complete(values, problems)
         if problems:
             raise SettingsInvalid(tuple(problems))
         return cls(**values)
 
 
+def read_fields(fields: Collection[str], environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Some settings by field name, unchecked against each other: for a process that may not hold the rest (the runner).
+
+    Raises:
+        SettingsInvalid: Naming every wrong value at once.
+    """
+    source = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for row in SPECIFICATION:
+        if row.field not in fields:
+            continue
+        try:
+            text = _text_of(row, source)
+            values[row.field] = row.parse(text) if text else row.default
+        except ValueError as error:
+            problems.append(f"{row.name}: {error}")
+    if problems:
+        raise SettingsInvalid(tuple(problems))
+    return values
+
+
 def read_process_environment() -> Mapping[str, str]:
     """The environment as the process got it, for what expands `${VAR}` in a configuration file or reads aliases."""
     return os.environ
+
+
+def extend_process_environment(values: Mapping[str, str]) -> None:
+    """Hand settings to the processes that this one is about to start: flags, translated names, the runner's address."""
+    os.environ.update(values)
 
 
 def _text_of(row: "Row", source: Mapping[str, str]) -> str:
