@@ -44,3 +44,9 @@ def limit_key(name: str, parts: tuple[str, ...]) -> str:
 def revocation_news_channel() -> str:
     """Pub/sub: tokens were revoked; verified copies are to be forgotten."""
     return _key(None, "revocation-news")
+
+
+def kept_turn_key(tenant_id: str, user_id: str, call_id: str) -> str:
+    """What a chat's client does not know of a turn, under the id of a call that it got: one compressed record."""
+    digest = hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return _key(tenant_id, "kept-turn", user_id, digest)
