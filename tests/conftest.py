@@ -57,16 +57,17 @@ def postgres_server(test_run: TestRun) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: str) -> Iterator[str]:
-    """A migrated database that `postgres_url` copies."""
-    with databases.postgres_template(postgres_server) as url:
-        yield url
+def migrated_postgres(postgres_server: str) -> Iterator[databases.MigratedPostgres]:
+    """The migrated databases of this worker; tests ask for `postgres_url`."""
+    migrated = databases.MigratedPostgres(postgres_server)
+    yield migrated
+    migrated.drop()
 
 
 @pytest.fixture
-def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
-    """A PostgreSQL database of the test's own, migrated."""
-    with databases.postgres_database(postgres_server, template=postgres_template) as url:
+def postgres_url(migrated_postgres: databases.MigratedPostgres) -> Iterator[str]:
+    """A PostgreSQL database of the test's own, migrated, without rows."""
+    with migrated_postgres.lend() as url:
         yield url
 
 

@@ -220,9 +220,9 @@ async def test_a_missing_database_is_unavailability(postgres_url: str) -> None:
     await database.close()
 
 
-async def test_too_many_connections_is_unavailability(postgres_server: str, postgres_url: str) -> None:
+async def test_too_many_connections_is_unavailability(postgres_server: str, empty_postgres_url: str) -> None:
     """Security F5: 53300 of PostgreSQL."""
-    name = make_url(postgres_url).database
+    name = make_url(empty_postgres_url).database
     limited = Database(postgres_server)
 
     def limit(session: Session) -> None:
@@ -231,7 +231,9 @@ async def test_too_many_connections_is_unavailability(postgres_server: str, post
     await limited.run(limit)
     await limited.run(lambda session: session.execute(text("DROP ROLE IF EXISTS gw_plain")))
     await limited.run(lambda session: session.execute(text("CREATE ROLE gw_plain LOGIN PASSWORD 'plain'")))
-    plain = make_url(postgres_url).set(username="gw_plain", password="plain").render_as_string(hide_password=False)
+    plain = (
+        make_url(empty_postgres_url).set(username="gw_plain", password="plain").render_as_string(hide_password=False)
+    )
     database = Database(plain)
     with pytest.raises(StorageUnavailable):
         await database.ping()

@@ -44,11 +44,10 @@ def find_postgres(run: TestRun) -> str:
     return start_once(run, "postgres", lambda: _start(run))
 
 
-def create_database(server: str, *, template: str | None = None) -> str:
-    """Create a database with a name of its own, empty or as a copy of `template` (a URL)."""
+def create_database(server: str) -> str:
+    """Create an empty database with a name of its own."""
     name = f"gw_test_{secrets.token_hex(6)}"
-    source = f' TEMPLATE "{make_url(template).database}"' if template is not None else ""
-    run_aside(_execute(server, f'CREATE DATABASE "{name}"{source}'))
+    run_aside(_execute(server, f'CREATE DATABASE "{name}"'))
     return make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
