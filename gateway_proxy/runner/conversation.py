@@ -8,6 +8,8 @@ stdio and HTTP+SSE have one channel for everybody, so the rules are (relay.md 3)
 * Another request or log message of the child is passed on only when exactly one call is in flight, or when all calls
   are of one MCP session (`exclusive`). Otherwise a request is answered with an error and never guessed.
 * list_changed and resource updates belong to no call: every GET stream gets them.
+* A reader that does not keep up loses progress and log messages, never its result; a GET stream or subscription, where
+  a lost change could not be noticed, is ended instead.
 
 No process, no HTTP and no policy here; `send` is the wire.
 """
@@ -159,7 +161,9 @@ class Conversation:
         if isinstance(line, Oversized):
             self._take_oversized(line)
             return
-        if not line or line.isspace():
+        if not line.startswith(b"{") and not (line := line.strip()).startswith(b"{"):
+            if line:
+                self._take_garbage(line)
             return
         try:
             message = jsonrpc.read_envelope(line)
@@ -171,8 +175,11 @@ class Conversation:
             else:
                 self._take_notification(message)
         except (NotAnEnvelope, msgspec.MsgspecError):
-            self.garbage_lines += 1
-            self._on_garbage(line)
+            self._take_garbage(line)
+
+    def _take_garbage(self, line: bytes) -> None:
+        self.garbage_lines += 1
+        self._on_garbage(line)
 
     def _take_response(self, message: Envelope) -> None:
         call = self._find_call(message["id"])
@@ -199,7 +206,7 @@ class Conversation:
         if outbox.put(jsonrpc.write_envelope(message)):
             self._questions[self._last_number] = Question(raw_id, call)
         else:
-            self._refuse(raw_id, "the caller has gone")
+            self._refuse(raw_id, "the caller does not listen")
 
     def _take_notification(self, message: Envelope) -> None:
         method = jsonrpc.method_of(message)
@@ -214,7 +221,8 @@ class Conversation:
                 call.outbox.put(line)
             else:
                 for stream in self._streams:
-                    stream.put(line)
+                    if not stream.put(line):
+                        stream.drop()
 
     def _take_progress(self, message: Envelope) -> None:
         params = jsonrpc.params_of(message)
@@ -238,7 +246,8 @@ class Conversation:
             meta[SUBSCRIPTION_ID] = msgspec.Raw(call.raw_id)
             jsonrpc.replace_meta(params, meta)
             jsonrpc.replace_params(message, params)
-            call.outbox.put(jsonrpc.write_envelope(message))
+            if not call.outbox.put(jsonrpc.write_envelope(message)):
+                call.outbox.drop()
         return True
 
     def _take_cancelled(self, message: Envelope) -> None:

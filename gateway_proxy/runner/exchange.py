@@ -3,6 +3,7 @@ Streamable HTTP). Which child, and who may ask, was decided before.
 """
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Final
 
 from gateway_proxy.runner import envelope as jsonrpc
@@ -97,11 +98,10 @@ async def _follow(instance: Instance, call: Call, receive: Receive, send: Send) 
         if batch is None or batch.dropped:
             return
         if batch.last and len(batch.messages) == 1:
-            await send_raw_json(send, 200, batch.messages[0])
+            await _send_in_time(send_raw_json(send, 200, batch.messages[0]))
             return
         await start_events(send)
-        await send_events(send, batch.messages, last=batch.last)
-        if not batch.last:
+        if await _send_in_time(send_events(send, batch.messages, last=batch.last)) and not batch.last:
             await _pump(call.outbox, send)
     finally:
         watcher.cancel()
@@ -112,17 +112,22 @@ async def _pump(outbox: Outbox, send: Send) -> None:
     """Write events until the last one. A reader that takes nothing for 30 s is dropped."""
     while True:
         batch = await outbox.take(HEARTBEAT_SECONDS)
-        try:
-            async with asyncio.timeout(SEND_SECONDS):
-                if batch is None:
-                    await send_heartbeat(send)
-                else:
-                    await send_events(send, batch.messages, last=batch.last)
-        except TimeoutError:
-            outbox.drop()
+        if batch is None:
+            sent = await _send_in_time(send_heartbeat(send))
+        else:
+            sent = await _send_in_time(send_events(send, batch.messages, last=batch.last))
+        if not sent or (batch is not None and batch.last):
             return
-        if batch is not None and batch.last:
-            return
+
+
+async def _send_in_time(sending: Awaitable[None]) -> bool:
+    """False when the reader took nothing for 30 s; it is given up then, and its connection with it."""
+    try:
+        async with asyncio.timeout(SEND_SECONDS):
+            await sending
+    except TimeoutError:
+        return False
+    return True
 
 
 def _watch(outbox: Outbox, receive: Receive) -> "asyncio.Task[None]":

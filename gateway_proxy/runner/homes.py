@@ -21,9 +21,7 @@ class Homes:
     def __init__(self, parent: Path | None = None) -> None:
         base = parent or Path(tempfile.gettempdir())
         _sweep(base)
-        self._root = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-        self._lock = os.open(self._root / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._root, self._lock = _make_root(base)
 
     def open_home(self, key: str) -> str:
         """The home of a child; the same one after a restart, so that caches there survive a crash."""
@@ -39,6 +37,17 @@ class Homes:
         """Remove everything."""
         shutil.rmtree(self._root, ignore_errors=True)
         os.close(self._lock)
+
+
+def _make_root(base: Path) -> tuple[Path, int]:
+    """A directory of our own and its lock. Another runner's sweep may come between making and locking: try again."""
+    while True:
+        root = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+        lock = os.open(root / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (root / _LOCK).exists():
+            return root, lock
+        os.close(lock)
 
 
 def _sweep(base: Path) -> None:

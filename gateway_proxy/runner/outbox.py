@@ -1,6 +1,7 @@
-"""A bounded queue of messages on their way to one reader. When the reader is too slow it is dropped, nobody waits.
+"""A bounded queue of messages on their way to one reader, which must never hold up the child that writes them.
 
-Single event loop, one consumer. The producer is the child's output, which must never be held up by a reader.
+When it is full, what comes next is not taken; whoever put it decides whether the message or the reader is given up.
+Single event loop, one consumer.
 """
 
 import asyncio
@@ -39,11 +40,8 @@ class Outbox:
         return self._closed
 
     def put(self, message: bytes) -> bool:
-        """Queue one message. False when the reader is (now) gone; what it had not read is forgotten then."""
-        if self._closed:
-            return False
-        if self._messages and self._size + len(message) > self._limit:
-            self.drop()
+        """Queue one message. False when the reader is gone or too much is waiting for it already."""
+        if self._closed or (self._messages and self._size + len(message) > self._limit):
             return False
         self._messages.append(message)
         self._size += len(message)

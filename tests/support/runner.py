@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -56,9 +58,9 @@ class RunnerProcess:
         return self.process.wait(15)
 
 
-def start_runner(directory: Path, **options: Any) -> RunnerProcess:
-    """Start a runner on a unix socket and wait until it listens. `options` go to `run_runner`."""
-    path = Path(tempfile.mkdtemp(prefix="gwr-"), "s")  # a socket path is at most 107 bytes
+def start_runner(directory: Path, *, at: Path | None = None, **options: Any) -> RunnerProcess:
+    """Start a runner on a unix socket and wait until it answers. `options` go to `run_runner`."""
+    path = at or Path(tempfile.mkdtemp(prefix="gwr-"), "s")  # a socket path is at most 107 bytes
     log = directory / f"runner-{next(_ids)}.log"
     arguments = {"listen": f"unix:{path}", "key": KEY, **options}
     with log.open("wb") as output:
@@ -66,7 +68,7 @@ def start_runner(directory: Path, **options: Any) -> RunnerProcess:
             [sys.executable, "-m", "tests.support.run_runner", json.dumps(arguments)], cwd=ROOT, stderr=output
         )
     deadline = time.monotonic() + START_SECONDS
-    while not path.exists():
+    while not _answers(path):
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
             raise AssertionError(log.read_text())
@@ -83,8 +85,7 @@ def running_runner(directory: Path, **options: Any) -> Iterator[RunnerProcess]:
     finally:
         if runner.process.poll() is None:
             runner.stop()
-        runner.socket.unlink(missing_ok=True)
-        runner.socket.parent.rmdir()
+        shutil.rmtree(runner.socket.parent, ignore_errors=True)
 
 
 def child_spec(script: str, *arguments: str, **fields: Any) -> dict[str, Any]:
@@ -213,11 +214,24 @@ async def until_gone(pids: list[int], *, seconds: float = 10.0) -> None:
         await asyncio.sleep(0.05)
 
 
+async def until_ended(http: httpx2.AsyncClient, key: str, *, seconds: float = 10.0) -> dict[str, Any]:
+    """Wait until the child has ended; its status row."""
+    async with asyncio.timeout(seconds):
+        while (row := await status_of(http, key))["state"] != "ended":
+            await asyncio.sleep(0.05)
+    return row
+
+
 def read_messages(response: httpx2.Response) -> list[dict[str, Any]]:
     """The messages of a JSON or event-stream response."""
     if response.headers.get("content-type", "").startswith("text/event-stream"):
         return [json.loads(line[6:]) for line in response.text.splitlines() if line.startswith("data: ")]
     return [response.json()] if response.content else []
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 async def _events(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
