@@ -1,0 +1,112 @@
+"""Opens and closes what the rooms share: database, Redis, keys, outbound HTTP, sessions, relay. Decides nothing.
+
+`open_core` is what a command needs; `open_services` is what a serving worker needs. Both are one asynchronous context
+manager, so that every exit, clean or not, closes everything in reverse order.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from gateway_proxy.auth.passwords import PasswordHasher
+from gateway_proxy.auth.revocation_news import RevocationNews
+from gateway_proxy.auth.token_verifier import TokenVerifier
+from gateway_proxy.domain.clock import Clock, SystemClock
+from gateway_proxy.domain.errors import SettingsInvalid
+from gateway_proxy.egress.guard import EgressGuard
+from gateway_proxy.egress.policy import EgressPolicy
+from gateway_proxy.limits.limiter import Limiter, open_limiter
+from gateway_proxy.sealing.keyring import Keyring
+from gateway_proxy.sessions.opening import open_session_store
+from gateway_proxy.sessions.store import SessionStore
+from gateway_proxy.settings import Settings
+from gateway_proxy.storage.redis.client import open_redis
+from gateway_proxy.storage.sql.audit import add_audit_events
+from gateway_proxy.storage.sql.database import Database
+from gateway_proxy.telemetry.audit import AuditTrail
+from gateway_proxy.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Core:
+    """What every command needs."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    keyring: Keyring
+    hasher: PasswordHasher
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a serving worker needs besides."""
+
+    core: Core
+    redis: Redis | None
+    limiter: Limiter
+    metrics: Metrics
+    audit: AuditTrail
+    guard: EgressGuard
+    sessions: SessionStore
+    verifier: TokenVerifier
+    revocations: RevocationNews
+
+
+@asynccontextmanager
+async def open_core(settings: Settings) -> AsyncIterator[Core]:
+    """The database and the keys, for as long as the context lasts."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    database = Database(settings.database_url)
+    try:
+        yield Core(settings, SystemClock(), database, Keyring(settings.secret_keys), PasswordHasher())
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Everything a worker shares. Nothing here waits for Redis, a backend or a provider to be there."""
+    async with AsyncExitStack() as stack:
+        core = await stack.enter_async_context(open_core(settings))
+        redis = None if settings.redis_url is None else open_redis(settings.redis_url)
+        if redis is not None:
+            stack.push_async_callback(redis.aclose)
+        audit = await stack.enter_async_context(_audit_trail(core))
+        sessions = await stack.enter_async_context(open_session_store(redis, core.clock))
+        verifier = TokenVerifier(core.database, core.clock, public_url=settings.public_url)
+        revocations = RevocationNews(redis, verifier)
+        await revocations.start()
+        stack.push_async_callback(revocations.stop)
+        yield Services(
+            core=core,
+            redis=redis,
+            limiter=open_limiter(redis, core.clock),
+            metrics=Metrics(),
+            audit=audit,
+            guard=EgressGuard(_egress_policy(settings)),
+            sessions=sessions,
+            verifier=verifier,
+            revocations=revocations,
+        )
+
+
+def _egress_policy(settings: Settings) -> EgressPolicy:
+    try:
+        return EgressPolicy.parse(settings.egress_allow)
+    except ValueError as error:
+        raise SettingsInvalid((str(error),)) from None
+
+
+@asynccontextmanager
+async def _audit_trail(core: Core) -> AsyncIterator[AuditTrail]:
+    trail = AuditTrail(lambda events: core.database.run(add_audit_events, events=events), core.clock)
+    writer = asyncio.create_task(trail.run(), name="audit-trail")
+    try:
+        yield trail
+    finally:
+        trail.stop()
+        await writer
