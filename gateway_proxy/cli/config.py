@@ -1,0 +1,20 @@
+"""Reading a configuration file for a command: the problems of `provisioning`, each with the file's name before it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from gateway_proxy.domain.errors import ConfigFileInvalid
+from gateway_proxy.provisioning.config_file import read_config_file
+from gateway_proxy.provisioning.desired_state import DesiredState
+
+
+def read_config(path: Path, environ: Mapping[str, str]) -> DesiredState:
+    """Read a configuration file.
+
+    Raises:
+        ConfigFileInvalid: Every problem begins with the path as it was given.
+    """
+    try:
+        return read_config_file(path, environ)
+    except ConfigFileInvalid as error:
+        raise ConfigFileInvalid(tuple(f"{path}: {problem}" for problem in error.problems)) from None

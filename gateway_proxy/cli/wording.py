@@ -1,0 +1,27 @@
+"""Reasons → sentences for the person at the terminal. The one table of this surface; a secret never stands in it."""
+
+import re
+
+from gateway_proxy.domain import errors
+
+
+def sentences(error: errors.GatewayError) -> tuple[str, ...]:
+    """What happened and what to do about it, one line each."""
+    match error:
+        case errors.SettingsInvalid(problems=problems) | errors.ConfigFileInvalid(problems=problems):
+            return problems
+        case errors.StorageUnavailable():
+            return ("the database cannot be reached; check GATEWAY_DATABASE_URL and that the database is running",)
+        case errors.AlreadyExists(noun=noun, key=key):
+            return (f'{noun} "{key}" exists already',)
+        case errors.NotFound(noun=noun, key=key):
+            return (f'no {noun} "{key}"',)
+        case errors.KeyUnknown(key_id=key_id):
+            return (f"a stored secret is sealed under key {key_id}, which is not in GATEWAY_SECRET_KEYS",)
+        case errors.SealBroken():
+            return ("a stored secret was altered or moved, and cannot be opened",)
+        case errors.PasswordUnacceptable(minimum=minimum, maximum=maximum):
+            return (f"expected a password of {minimum} to {maximum} bytes",)
+        case _:
+            words = re.sub(r"(?<!^)(?=[A-Z])", " ", type(error).__name__).lower()
+            return (words,)
