@@ -61,15 +61,20 @@ def run_runner(
         sys.stderr.write(f"cannot listen on {listen}: {error}\n")
         return 2
     homes = Homes()
-    children = Children(
-        clock=SystemClock(), homes=homes, path=_search_path(), allow_commands=allow_commands, max_children=max_children
-    )
     try:
-        server = _Server(_server_config(RunnerApp(children, key=key), tls))
-        uvloop.run(_serve(server, listener, children))
-    except (ssl.SSLError, OSError) as error:
-        sys.stderr.write(f"cannot use the TLS files: {error.strerror or error}\n")
-        return 2
+        children = Children(
+            clock=SystemClock(),
+            homes=homes,
+            path=_search_path(),
+            allow_commands=allow_commands,
+            max_children=max_children,
+        )
+        try:
+            config = _server_config(RunnerApp(children, key=key), tls)
+        except OSError as error:  # ssl.SSLError is one
+            sys.stderr.write(f"cannot use the TLS files: {error.strerror or error}\n")
+            return 2
+        uvloop.run(_serve(_Server(config), listener, children))
     finally:
         close_listener(listener, listen)
         homes.close()

@@ -42,6 +42,8 @@ class SseWire:
         self, spec: LaunchSpec, *, on_line: Callable[[bytes | Oversized], None], on_end: Callable[[], None]
     ) -> None:
         self._spec = spec
+        self._get_headers = _headers(spec, ("accept", "text/event-stream"))
+        self._post_headers = _headers(spec, ("content-type", "application/json"))
         self._on_line = on_line
         self._on_end = on_end
         self._http: Http | None = None
@@ -119,9 +121,7 @@ class SseWire:
         fault, status = "the backend could not be reached", 0
         try:
             async with self._slots:
-                reply = await self._http.send(
-                    "POST", endpoint.path, self._headers(post=True), message, timeout=_POST_SECONDS
-                )
+                reply = await self._http.send("POST", endpoint.path, self._post_headers, message, timeout=_POST_SECONDS)
                 try:
                     status = reply.status
                     if 200 <= status < 300:
@@ -154,7 +154,7 @@ class SseWire:
     async def _open_stream(self, origin: PinnedOrigin) -> Reply:
         assert self._http is not None
         reply = await self._http.send(
-            "GET", origin.target.path, self._headers(post=False), b"", timeout=self._spec.start_timeout
+            "GET", origin.target.path, self._get_headers, b"", timeout=self._spec.start_timeout
         )
         if reply.status != 200:
             status = reply.status
@@ -202,15 +202,18 @@ class SseWire:
             with contextlib.suppress(EgressError):
                 await http.close()
 
-    def _headers(self, *, post: bool) -> RequestHeaders:
-        """The backend's own headers and ours; a header that could break its line names the field."""
-        ours = ("content-type", "application/json") if post else ("accept", "text/event-stream")
-        try:
-            return RequestHeaders(self._spec.headers.items()).plus(
-                ours, ("accept-encoding", "identity"), ("user-agent", "gateway-proxy")
-            )
-        except ValueError as error:
-            raise SpecInvalid("headers", "header names and values that HTTP allows") from error
+
+def _headers(spec: LaunchSpec, own: tuple[str, str]) -> RequestHeaders:
+    """The backend's headers and ours.
+
+    Raises:
+        SpecInvalid: A header that may not be sent.
+    """
+    ours = (own, ("accept-encoding", "identity"), ("user-agent", "gateway-proxy"))
+    try:
+        return RequestHeaders(spec.headers.items()).plus(*ours)
+    except ValueError as error:
+        raise SpecInvalid("headers", "names and values that HTTP allows, and none of our own") from error
 
 
 def _endpoint(url: str, data: bytes, target: Target) -> Target:
