@@ -106,7 +106,7 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
         """The answer that this token gave before, when the grace window still allows it."""
         token, now = view.token, self.server.clock.now()
         grace = timedelta(seconds=self.server.config.refresh_grace)
-        if token.sealed_response is None or token.used_at is None or now - token.used_at > grace:
+        if token.sealed_response is None or token.used_at is None or now - token.used_at >= grace:
             self._end_family(view)
         try:
             kept = json.loads(open_under(view.secret, token.sealed_response, context=_context(token)))
