@@ -7,7 +7,7 @@ expected; it never carries a library's text, a traceback or a secret.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
@@ -87,6 +87,68 @@ class ModelUnknown(ChatError):
     model: str
 
 
+@dataclass(eq=False)
+class ProviderMissing(ChatError):
+    """The request needs a provider and the tenant has none that fits. `wanted` is the name asked for, if any."""
+
+    wanted: str | None = None
+
+
+@dataclass(eq=False)
+class ProviderUnreachable(ChatError):
+    """No connection to the provider. `fault` is one of our own words."""
+
+    provider: str
+    fault: str
+
+
+@dataclass(eq=False)
+class ProviderTimedOut(ChatError):
+    """The provider sent nothing for `seconds`."""
+
+    provider: str
+    seconds: float
+
+
+@dataclass(eq=False)
+class ProviderRefusedCredentials(ChatError):
+    """The provider answered 401, 403 or 407 to the key that the tenant configured. `status` is what it said."""
+
+    provider: str
+    status: int
+
+
+@dataclass(eq=False)
+class ProviderRefused(ChatError):
+    """The provider answered with an error of its own; what it said is passed on, cut to 2,000 characters.
+
+    `status` is None when the error came inside a stream. `retry_after` is the header as it came.
+    """
+
+    provider: str
+    status: int | None
+    message: str
+    type: str | None = None
+    param: str | None = None
+    code: str | None = None
+    retry_after: str | None = None
+
+
+@dataclass(eq=False)
+class ProviderMisbehaved(ChatError):
+    """The provider broke the format it speaks. `fault` is ours."""
+
+    provider: str
+    fault: str
+
+
+@dataclass(eq=False)
+class FailedAfterTools(ChatError):
+    """The request failed when tools had already run: trying it again would run them again."""
+
+    cause: domain.GatewayError
+
+
 @dataclass(frozen=True, slots=True)
 class WireError:
     """An error as it goes out: status, the four fields, and headers beside Content-Type."""
@@ -109,6 +171,23 @@ def _retry(seconds: float | None) -> dict[str, str]:
 
 def _backend(message: str, *, status: int = 502, code: str = "backend_error") -> WireError:
     return WireError(status, message, "server_error", None, code)
+
+
+def _provider_refused(error: ProviderRefused) -> WireError:
+    status = error.status or 502
+    return WireError(
+        status,
+        f"The provider '{error.provider}' answered: {error.message}",
+        error.type or ("invalid_request_error" if status < 500 else "server_error"),
+        error.param,
+        error.code,
+        {} if error.retry_after is None else {"retry-after": error.retry_after},
+    )
+
+
+def _failed_after_tools(error: FailedAfterTools) -> WireError:
+    found = wire_error(error.cause)
+    return replace(found, headers={**found.headers, "x-should-retry": "false"})
 
 
 _TABLE: Final[dict[type[domain.GatewayError], Callable[[Any], WireError]]] = {
@@ -142,6 +221,28 @@ _TABLE: Final[dict[type[domain.GatewayError], Callable[[Any], WireError]]] = {
         param="model",
         code="model_not_found",
     ),
+    ProviderMissing: lambda e: WireError(
+        404,
+        "This needs a provider, and none is configured for it."
+        if e.wanted is None
+        else f"The provider '{e.wanted}' is not configured.",
+        code="provider_not_configured",
+    ),
+    ProviderUnreachable: lambda e: _backend(
+        f"The provider '{e.provider}' cannot be reached: {e.fault}.", code="provider_unreachable"
+    ),
+    ProviderTimedOut: lambda e: _backend(
+        f"The provider '{e.provider}' sent nothing for {e.seconds:g} s.", status=504, code="provider_timeout"
+    ),
+    ProviderRefusedCredentials: lambda e: _backend(
+        f"The provider '{e.provider}' refused the gateway's credentials (status {e.status}).",
+        code="provider_unauthorized",
+    ),
+    ProviderRefused: _provider_refused,
+    ProviderMisbehaved: lambda e: _backend(
+        f"The provider '{e.provider}' answered wrongly: {e.fault}.", code="provider_error"
+    ),
+    FailedAfterTools: _failed_after_tools,
     domain.AuthError: lambda _: WireError(
         401, "Unauthorized: send a valid token as 'Authorization: Bearer <token>'.", code="invalid_api_key"
     ),
@@ -180,7 +281,13 @@ _TABLE: Final[dict[type[domain.GatewayError], Callable[[Any], WireError]]] = {
         f"The tool server '{e.backend}' refused the credentials that are configured for it."
     ),
     domain.AddressForbidden: lambda e: _backend(
-        f"The host '{e.host}' may not be reached from this gateway.", code="address_forbidden"
+        f"The host '{e.host}' may not be reached from this gateway: {e.reason}.", code="address_forbidden"
+    ),
+    domain.ConnectFailed: lambda e: _backend(f"The host '{e.host}' could not be reached: {e.fault}."),
+    domain.ReplyBroken: lambda e: _backend(f"The host '{e.host}' answered wrongly: {e.fault}."),
+    domain.ReplyTooLarge: lambda e: _backend(f"The host '{e.host}' answered with more than {e.limit} bytes."),
+    domain.ReplyTimedOut: lambda e: _backend(
+        f"The host '{e.host}' sent nothing for {e.seconds:g} s.", status=504, code="backend_timeout"
     ),
     domain.FetchFailed: lambda e: _backend(f"The host '{e.host}' could not be reached: {e.fault}."),
     domain.GatewayError: lambda _: WireError(

@@ -6,21 +6,35 @@ from dataclasses import dataclass
 from starlette.routing import Route
 
 from gateway_proxy.domain.clock import Clock
+from gateway_proxy.domain.provider import Provider
+from gateway_proxy.telemetry.audit import AuditTrail
 from openai_routes.assistants import ModelDirectory
 from openai_routes.chat_completions import ChatCompletions
+from openai_routes.default_model import OfferedModels
 from openai_routes.endpoint import Endpoint, Handler, Inbound
 from openai_routes.errors import RouteUnknown
+from openai_routes.kept_turns import KeptTurns
 from openai_routes.models import Models
+from openai_routes.own_tools import ToolCallsToEnd
+from openai_routes.preparation import Preparation
+from openai_routes.providers.kinds import provider_api
+from openai_routes.providers.transport import ProviderConnections
 from openai_routes.stream import Answer
 from openai_routes.tool_bridge import ToolBridge, ToolLists
+from openai_routes.turn import ProviderApi
+from openai_routes.usage_record import ChatRecorder
 
 
 @dataclass(frozen=True, slots=True)
 class OpenAIDeps:
-    """What this surface is built from. `catalog` is the router's."""
+    """What this surface is built from. `catalog` and `calls` are the router's."""
 
     directory: ModelDirectory
     catalog: ToolLists
+    calls: ToolCallsToEnd
+    turns: KeptTurns
+    connections: ProviderConnections
+    audit: AuditTrail
     clock: Clock
 
 
@@ -30,9 +44,16 @@ async def _unknown(inbound: Inbound) -> Answer:
 
 def openai_routes(deps: OpenAIDeps) -> list[Route]:
     """Every route below /v1, to be mounted behind scope `openai`; the last one answers what no other does."""
+
+    def api_of(provider: Provider) -> ProviderApi:
+        return provider_api(provider, deps.connections)
+
     bridge = ToolBridge(deps.catalog)
+    offered = OfferedModels(deps.connections, deps.clock)
+    preparation = Preparation(bridge, deps.calls, deps.turns, api_of, offered)
+    recorder = ChatRecorder(deps.audit, deps.clock)
     models = Models(deps.directory, int(deps.clock.now().timestamp()))
-    chat = ChatCompletions(deps.directory, bridge, deps.clock)
+    chat = ChatCompletions(deps.directory, bridge, preparation, recorder, deps.clock)
     paths: Mapping[str, Mapping[str, Handler]] = {
         "/v1/models": {"GET": models.list_models},
         "/v1/models/{model_id:path}": {"GET": models.get_model},

@@ -99,22 +99,35 @@ class ChunkChoice(msgspec.Struct):
     logprobs: Raw | None = None
 
 
-class TokenDetails(msgspec.Struct, omit_defaults=True):
-    """The finer counts that providers give; zero is left out."""
+class PromptDetails(msgspec.Struct, frozen=True):
+    """What stands behind the prompt tokens: how many came from a cache, how many were written to one."""
 
     cached_tokens: int = 0
     cache_creation_tokens: int = 0
+
+    def __add__(self, other: "PromptDetails") -> "PromptDetails":
+        return PromptDetails(
+            self.cached_tokens + other.cached_tokens, self.cache_creation_tokens + other.cache_creation_tokens
+        )
+
+
+class CompletionDetails(msgspec.Struct, frozen=True):
+    """What stands behind the completion tokens."""
+
     reasoning_tokens: int = 0
 
+    def __add__(self, other: "CompletionDetails") -> "CompletionDetails":
+        return CompletionDetails(self.reasoning_tokens + other.reasoning_tokens)
 
-class Usage(msgspec.Struct, omit_defaults=True):
+
+class Usage(msgspec.Struct, frozen=True):
     """Token counts, summed over the rounds of one request."""
 
-    prompt_tokens: int = msgspec.field()
-    completion_tokens: int = msgspec.field()
-    total_tokens: int = msgspec.field()
-    prompt_tokens_details: TokenDetails | UnsetType = UNSET
-    completion_tokens_details: TokenDetails | UnsetType = UNSET
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    prompt_tokens_details: PromptDetails = PromptDetails()
+    completion_tokens_details: CompletionDetails = CompletionDetails()
 
 
 class Chunk(msgspec.Struct, omit_defaults=True):

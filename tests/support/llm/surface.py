@@ -1,8 +1,10 @@
 """The /v1 surface with everything beyond its seams replaced by stand-ins: tenant, directory, catalog."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -10,12 +12,20 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
 from gateway_proxy.domain.assistant import Assistant
+from gateway_proxy.domain.audit import AuditEvent
+from gateway_proxy.domain.clock import Clock, SystemClock
+from gateway_proxy.domain.errors import ToolUnknown
 from gateway_proxy.domain.principal import Principal, TokenKind
 from gateway_proxy.domain.provider import Provider
 from gateway_proxy.domain.tenant import Role, Tenant, TenantContext
+from gateway_proxy.egress.guard import EgressGuard
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.catalog import ToolPage
+from gateway_proxy.router.messages import Failure, Notification, Result
+from gateway_proxy.telemetry.audit import AuditTrail
 from openai_routes.assistants import TenantModels
+from openai_routes.kept_turns import KeptTurns, MemoryTurns
+from openai_routes.providers.transport import ProviderConnections
 from openai_routes.routes import OpenAIDeps, openai_routes
 
 
@@ -73,6 +83,44 @@ class FixedTools:
         return ToolPage(page, b"[" + b",".join(page) + b"]", str(end) if end < len(listed) else None)
 
 
+OnProgress = Callable[[Notification], None]
+Tool = Callable[[dict[str, Any], OnProgress], Awaitable[Result | Failure]]
+
+
+@dataclass
+class FixedCalls:
+    """Tools that are functions of the test, by catalog name; `made` is what was called, with which arguments."""
+
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    made: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    async def call_to_end(
+        self,
+        ctx: TenantContext,
+        caller: Caller,
+        *,
+        name: str,
+        arguments: bytes,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Result | Failure:
+        """Run the function."""
+        given = msgspec.json.decode(arguments)
+        self.made.append((name, given))
+        if name not in self.tools:
+            raise ToolUnknown(name)
+        return await self.tools[name](given, on_progress or (lambda _: None))
+
+
+def text_result(text: str, **more: object) -> Result:
+    """The raw result of a tool that says `text`."""
+    return Result(msgspec.json.encode({"content": [{"type": "text", "text": text}], **more}))
+
+
+async def write_nothing(events: Sequence[AuditEvent]) -> None:
+    """An audit trail's writer for tests that look at nothing there."""
+
+
 @dataclass
 class TenantHeader:
     """Stands in for authentication: the header `x-test-tenant` and `x-test-user` say who calls."""
@@ -88,6 +136,29 @@ class TenantHeader:
         await self.app(scope, receive, send)
 
 
-def surface(deps: OpenAIDeps) -> ASGIApp:
-    """The routes of /v1 as an app."""
-    return TenantHeader(Starlette(routes=openai_routes(deps)))
+@asynccontextmanager
+async def surface(
+    models: FixedModels,
+    tools: FixedTools | None = None,
+    calls: FixedCalls | None = None,
+    *,
+    turns: KeptTurns | None = None,
+    audit: AuditTrail | None = None,
+    clock: Clock | None = None,
+) -> AsyncGenerator[ASGIApp, None]:
+    """The routes of /v1 as an app, with real connections to providers."""
+    clock = clock or SystemClock()
+    connections = ProviderConnections(EgressGuard(), clock)
+    deps = OpenAIDeps(
+        models,
+        tools or FixedTools(),
+        calls or FixedCalls(),
+        turns or MemoryTurns(clock),
+        connections,
+        audit or AuditTrail(write_nothing, clock),
+        clock,
+    )
+    try:
+        yield TenantHeader(Starlette(routes=openai_routes(deps)))
+    finally:
+        await connections.close()

@@ -7,8 +7,6 @@ import pytest
 from openai import AsyncOpenAI
 
 from gateway_proxy.domain.assistant import Assistant
-from gateway_proxy.domain.clock import SystemClock
-from openai_routes.routes import OpenAIDeps
 from tests.support.llm.serving import serve
 from tests.support.llm.surface import FixedModels, FixedTools, surface
 
@@ -26,8 +24,8 @@ TOOLS = {
 async def base_url() -> AsyncGenerator[str, None]:
     """The surface without any provider; tenant t1 has one assistant."""
     research = Assistant("a1", "t1", "research", "local", "gpt-4o", 1, description="Looks things up.")
-    deps = OpenAIDeps(FixedModels(assistants={"t1": [research]}), FixedTools(TOOLS, page_size=2), SystemClock())
-    async with serve(surface(deps)) as url:
+    models = FixedModels(assistants={"t1": [research]})
+    async with surface(models, FixedTools(TOOLS, page_size=2)) as app, serve(app) as url:
         yield url
 
 

@@ -1,0 +1,261 @@
+"""The rounds of one request: ask the provider, run the tools that are ours, ask again. Nobody's wire format.
+
+Chat completions and responses share it. A call of a client's own tool ends the request and goes to the client; what
+our tools said until then is handed to `keep`, so that nothing is lost when the client comes back with its results.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+import msgspec
+from msgspec import Raw
+
+from gateway_proxy.domain.clock import Clock
+from gateway_proxy.domain.errors import GatewayError
+from openai_routes.call_sorter import CallSorter
+from openai_routes.errors import FailedAfterTools
+from openai_routes.tool_results import ToolOutcome, failed
+from openai_routes.tool_runner import RunOne, run_tools
+from openai_routes.turn import (
+    NO_USAGE,
+    Call,
+    CallDelta,
+    LoopEnded,
+    LoopEvent,
+    Message,
+    ProviderApi,
+    ReasoningDelta,
+    TextDelta,
+    TurnEnded,
+    TurnRequest,
+    add_usage,
+)
+from openai_routes.wire import Usage
+
+NO_CALLS: Final = b'"none"'
+AUTO: Final = b'"auto"'
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much one request may do. `rounds` are rounds with tools, `seconds` until no further one is begun."""
+
+    rounds: int = 8
+    calls_per_round: int = 16
+    concurrent: int = 8
+    seconds: float = 540.0
+
+
+class Toolset(Protocol):
+    """The functions that the model may call, and whose they are."""
+
+    @property
+    def tools(self) -> tuple[Raw, ...]:
+        """All functions, ours and the client's."""
+
+    @property
+    def own(self) -> Mapping[str, str]:
+        """Function name → the catalog's name, for ours."""
+
+    @property
+    def client(self) -> Mapping[str, str]:
+        """Function name → the client's name, for the client's."""
+
+
+Keep = Callable[[Sequence[Message], Sequence[str]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class LoopRequest:
+    """One request, ready to run. `messages` is the conversation as the provider shall see it.
+
+    `tool_choice` is the client's (chat shape), honoured in the first round. `keep` takes the messages that the client
+    will not know and the ids of the calls that it gets, before the last event.
+    """
+
+    provider: ProviderApi
+    model: str
+    messages: tuple[Message, ...]
+    toolset: Toolset
+    run_one: RunOne
+    keep: Keep
+    tool_choice: bytes | None
+    fields: Mapping[str, Raw]
+    extra: Mapping[str, object]
+    stream: bool
+    budget: Budget = field(default_factory=Budget)
+
+
+@dataclass(slots=True)
+class _Round:
+    """What one turn of the provider came to."""
+
+    text: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    reasoning_field: str = ""
+    ended: TurnEnded | None = None
+
+
+class AgentLoop:
+    """Runs one request. Use it once."""
+
+    def __init__(self, request: LoopRequest, clock: Clock) -> None:
+        self._request = request
+        self._clock = clock
+        self._started = clock.monotonic()
+        self._added: list[Message] = []
+        self._usage: Usage = NO_USAGE
+        self._rounds = 0
+        self._calls = 0
+
+    async def run(self) -> AsyncGenerator[list[LoopEvent], None]:
+        """Yield what happens, in batches; the last event is a LoopEnded. Closing it cancels provider and tools.
+
+        Raises:
+            FailedAfterTools: A failure after a tool ran, which must not be retried.
+            GatewayError: Any other failure, when no tool had run.
+        """
+        try:
+            async with aclosing(self._run()) as batches:
+                async for batch in batches:
+                    yield batch
+        except FailedAfterTools:
+            raise
+        except GatewayError as error:
+            if self._calls:
+                raise FailedAfterTools(error) from error
+            raise
+
+    async def _run(self) -> AsyncGenerator[list[LoopEvent], None]:
+        while True:
+            is_last = self._is_last()
+            sorter = CallSorter(self._request.toolset.own, self._request.toolset.client)
+            turn = _Round()
+            async with aclosing(self._ask(turn, sorter, is_last=is_last)) as batches:
+                async for batch in batches:
+                    yield batch
+            assert turn.ended is not None
+            self._usage = add_usage(self._usage, turn.ended.usage)
+            if not sorter.calls:
+                yield [self._end(turn)]
+                return
+            if is_last and not sorter.client_calls:
+                yield [TextDelta(self._budget_note(turn)), self._end(replace_reason(turn))]
+                return
+            async with aclosing(self._answer(turn, sorter, may_run=not is_last)) as batches:
+                async for batch in batches:
+                    yield batch
+            if sorter.client_calls:
+                if self._calls or sorter.own_calls:
+                    await self._request.keep(self._added, [call.id for call in sorter.client_calls])
+                yield [self._end(turn)]
+                return
+
+    def _is_last(self) -> bool:
+        """Whether the next turn must do without further calls of ours."""
+        if not self._request.toolset.own:
+            return False
+        spent = self._clock.monotonic() - self._started
+        return self._rounds >= self._request.budget.rounds or spent > self._request.budget.seconds
+
+    async def _ask(self, turn: _Round, sorter: CallSorter, *, is_last: bool) -> AsyncGenerator[list[LoopEvent], None]:
+        request = TurnRequest(
+            self._request.model,
+            (*self._request.messages, *self._added),
+            self._request.toolset.tools,
+            self._choice(is_last=is_last),
+            self._request.fields,
+            self._request.extra,
+            self._request.stream,
+            may_retry=not self._calls,
+        )
+        async with aclosing(self._request.provider.run_turn(request)) as batches:
+            async for batch in batches:
+                out: list[LoopEvent] = []
+                for event in batch:
+                    if type(event) is TextDelta:
+                        turn.text.append(event.text)
+                        out.append(event)
+                    elif type(event) is CallDelta:
+                        out.extend(sorter.feed(event))
+                    elif type(event) is TurnEnded:
+                        turn.ended = event
+                        out.extend(sorter.finish())
+                    else:
+                        if type(event) is ReasoningDelta:
+                            turn.reasoning.append(event.text)
+                            turn.reasoning_field = event.field
+                        out.append(event)  # type: ignore[arg-type]
+                if out:
+                    yield out
+
+    def _choice(self, *, is_last: bool) -> bytes | None:
+        """The tool_choice of the next turn: the client's in the first; a forced one would never let the model end."""
+        if is_last:
+            return NO_CALLS
+        given = self._request.tool_choice
+        if not self._added or given in (None, NO_CALLS, AUTO):
+            return given
+        return None
+
+    async def _answer(
+        self, turn: _Round, sorter: CallSorter, *, may_run: bool
+    ) -> AsyncGenerator[list[LoopEvent], None]:
+        """Add the assistant's message and the results of our calls to the conversation, running them if allowed."""
+        assert turn.ended is not None
+        self._added.append(Message(_assistant(turn, sorter.calls), turn.ended.native))
+        outcomes: dict[str, ToolOutcome] = {}
+        budget = self._request.budget
+        own = sorter.own_calls
+        running = own[: budget.calls_per_round] if may_run else []
+        for call in own[len(running) :]:
+            allowed = f"at most {budget.calls_per_round} tool calls are run in one turn" if may_run else "no more calls"
+            outcomes[call.id] = failed(f"this call was not run: {allowed}; ask again if you still need it")
+        if running:
+            self._rounds += 1
+            self._calls += len(running)
+            runs = run_tools(running, self._request.run_one, outcomes, self._clock, concurrent=budget.concurrent)
+            async with aclosing(runs) as batches:
+                async for batch in batches:
+                    yield batch
+        self._added.extend(Message(_tool_message(call.id, outcomes[call.id].text)) for call in own)
+        images = [url for call in own for url in outcomes[call.id].images]
+        if images:
+            self._added.append(Message(_images_message(images)))
+
+    def _budget_note(self, turn: _Round) -> str:
+        note = f"[The limit of {self._request.budget.rounds} rounds of tool calls is reached.]"
+        return f"\n\n{note}" if any(turn.text) else note
+
+    def _end(self, turn: _Round) -> LoopEnded:
+        assert turn.ended is not None
+        return LoopEnded(turn.ended.reason, self._usage, self._rounds, self._calls)
+
+
+def replace_reason(turn: _Round) -> _Round:
+    """The same turn, ended as if the model had stopped by itself."""
+    assert turn.ended is not None
+    return replace(turn, ended=msgspec.structs.replace(turn.ended, reason="stop"))
+
+
+def _assistant(turn: _Round, calls: Sequence[Call]) -> bytes:
+    message: dict[str, object] = {"role": "assistant", "content": "".join(turn.text) or None}
+    if turn.reasoning_field:
+        message[turn.reasoning_field] = "".join(turn.reasoning)
+    message["tool_calls"] = [
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}}
+        for call in calls
+    ]
+    return msgspec.json.encode(message)
+
+
+def _tool_message(call_id: str, text: str) -> bytes:
+    return msgspec.json.encode({"role": "tool", "tool_call_id": call_id, "content": text})
+
+
+def _images_message(urls: Sequence[str]) -> bytes:
+    parts: list[dict[str, object]] = [{"type": "text", "text": "Images returned by the tools, in order:"}]
+    parts.extend({"type": "image_url", "image_url": {"url": url}} for url in urls)
+    return msgspec.json.encode({"role": "user", "content": parts})

@@ -1,0 +1,115 @@
+"""From a chat request and its target to a request that the loop can run. Shared by every surface that chats."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import msgspec
+from msgspec import Raw
+
+from gateway_proxy.domain.provider import Provider
+from gateway_proxy.domain.tenant import TenantContext
+from openai_routes.agent_loop import Budget, LoopRequest
+from openai_routes.chat_request import ChatRequest
+from openai_routes.errors import FieldInvalid
+from openai_routes.kept_turns import KeptTurn, KeptTurns
+from openai_routes.own_tools import OwnTools, ToolCallsToEnd
+from openai_routes.targets import Target
+from openai_routes.tool_bridge import ToolBridge, ToolSelection
+from openai_routes.transcript import build_transcript
+from openai_routes.turn import Message, ProviderApi
+
+OURS: Final = frozenset({"model", "messages", "tools", "tool_choice", "stream", "stream_options", "n"})
+OLDER: Final = ("functions", "function_call")
+
+
+class ProviderApis(Protocol):
+    """How a provider is reached."""
+
+    def __call__(self, provider: Provider) -> ProviderApi:
+        """The API of `provider`."""
+
+
+class DefaultModels(Protocol):
+    """What a provider offers where nobody named a model."""
+
+    async def find_model(self, provider: Provider) -> str:
+        """The id of the first chat model of `provider`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Makes loop requests."""
+
+    bridge: ToolBridge
+    calls: ToolCallsToEnd
+    turns: KeptTurns
+    provider_api: ProviderApis
+    default_models: DefaultModels
+
+    async def prepare(self, ctx: TenantContext, request: ChatRequest, target: Target, task: str | None) -> LoopRequest:
+        """The loop request. A background task gets neither the prompt nor the tools of the assistant.
+
+        Raises:
+            ChatError: Something in the request cannot be used, or the provider cannot say what it offers.
+        """
+        for name in OLDER:
+            if name in request.fields:
+                raise FieldInvalid(name, "to be absent; use 'tools' and 'tool_choice'")
+        servers = target.servers if task is None else ()
+        selection = await self.bridge.select(ctx, servers, request.tools)
+        transcript = await build_transcript(
+            ctx,
+            request,
+            system_prompt=target.system_prompt if task is None else "",
+            selection=selection,
+            turns=self.turns,
+            provider=target.provider.id,
+        )
+        own_tools = OwnTools(self.calls, ctx, selection, target.sees_images, target.result_limit)
+
+        async def keep(messages: Sequence[Message], call_ids: Sequence[str]) -> None:
+            await self.turns.keep(ctx, call_ids, KeptTurn(target.provider.id, tuple(messages)))
+
+        return LoopRequest(
+            self.provider_api(target.provider),
+            await self._model_of(target, task),
+            transcript,
+            selection,
+            own_tools,
+            keep,
+            _tool_choice(request.fields.get("tool_choice"), selection),
+            _fields(request.fields, target.defaults),
+            target.extra,
+            request.stream,
+            target.budget if task is None else Budget(rounds=0),
+        )
+
+    async def _model_of(self, target: Target, task: str | None) -> str:
+        if task is not None and target.task_model is not None:
+            return target.task_model
+        return target.model or await self.default_models.find_model(target.provider)
+
+
+def _fields(given: Mapping[str, Raw], defaults: Mapping[str, Any]) -> dict[str, Raw]:
+    """The client's parameters over the assistant's defaults (compatibility D5)."""
+    fields = {name: raw for name, raw in given.items() if name not in OURS}
+    for name, value in defaults.items():
+        is_given = name in fields or (name == "max_tokens" and "max_completion_tokens" in fields)
+        if not is_given:
+            fields[name] = Raw(msgspec.json.encode(value))
+    return fields
+
+
+def _tool_choice(raw: Raw | None, selection: ToolSelection) -> bytes | None:
+    """The client's choice, with the function's name as the provider knows it; None when there is none."""
+    if raw is None or not selection.tools:
+        return None
+    choice = msgspec.json.decode(raw)
+    if choice is None:
+        return None
+    function = choice.get("function") if isinstance(choice, dict) else None
+    if isinstance(function, dict) and isinstance(function.get("name"), str):
+        choice = {**choice, "function": {**function, "name": selection.sent_name(function["name"])}}
+        return msgspec.json.encode(choice)
+    return bytes(raw)
