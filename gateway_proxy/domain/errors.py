@@ -86,10 +86,14 @@ class CursorInvalid(RelayError):
 
 @dataclass(eq=False)
 class BackendUnavailable(RelayError):
-    """The backend could not be reached, is being restarted, or its breaker is open. `retry_after` in seconds."""
+    """The backend could not be reached, is being restarted, or its breaker is open. `retry_after` in seconds.
+
+    `reason` is one of our own phrases, fit for the tenant's administrators.
+    """
 
     backend: str
     retry_after: float | None = None
+    reason: str = "it cannot be reached"
 
 
 @dataclass(eq=False)

@@ -46,6 +46,10 @@ class Reply(Protocol):
     def status(self) -> int:
         """The HTTP status code."""
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the body is known to have come, so that closing keeps the connection."""
+
     def header(self, name: str) -> str | None:
         """The first value of a header, by its lower-case name."""
 

@@ -95,13 +95,14 @@ class PinnedHttps:
 class PinnedReply:
     """A reply of pyreqwest as `egress.exchange.Reply`."""
 
-    __slots__ = ("_host", "_response", "_stream", "status")
+    __slots__ = ("_host", "_response", "_stream", "is_complete", "status")
 
     def __init__(self, response: Response, stream: StreamRequest, host: str) -> None:
         self._response = response
         self._stream: StreamRequest | None = stream
         self._host = host
         self.status = response.status
+        self.is_complete = False
 
     def header(self, name: str) -> str | None:
         """The first value of a header, by its lower-case name."""
@@ -116,7 +117,10 @@ class PinnedReply:
             raise ReplyTimedOut(self._host, timeout) from None
         except PyreqwestError:
             raise ReplyBroken(self._host, "the body ended half-way") from None
-        return None if chunk is None else bytes(chunk)
+        if chunk is None:
+            self.is_complete = True
+            return None
+        return bytes(chunk)
 
     async def read(self, *, limit: int, timeout: float) -> bytes:
         """See `egress.exchange.Reply`."""

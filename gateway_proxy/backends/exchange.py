@@ -1,0 +1,305 @@
+"""One request under way at a backend: what it sends meanwhile, then the one response. JSON and SSE alike.
+
+Each exchange has its own reply and its own request id, and reads only its own stream, so that calls of different
+users on one upstream session cannot see each other.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from msgspec import Raw
+
+from gateway_proxy.backends.breaker import Breaker
+from gateway_proxy.backends.envelope import (
+    Envelope,
+    one_line,
+    raw_bytes,
+    read_envelopes,
+    read_failure,
+    read_fields,
+    read_progress_token,
+    write_fields,
+    write_notification,
+)
+from gateway_proxy.backends.faults import relay_error
+from gateway_proxy.backends.messages import Failure, Notification, Result, ServerRequest, UpstreamMessage
+from gateway_proxy.backends.sse import EventTooLarge, SseParser
+from gateway_proxy.backends.upstream_session import Era, UpstreamSession
+from gateway_proxy.domain.clock import Clock
+from gateway_proxy.domain.errors import BackendMisbehaved, BackendTimeout, EgressError, RelayError, ResultTooLarge
+from gateway_proxy.egress.exchange import Reply
+
+RESULT_LIMIT: Final = 10 * 1024 * 1024
+STREAM_LIMIT: Final = 64 * 1024 * 1024
+LONGEST_CALL: Final = 600.0
+MAX_RESUMES: Final = 100
+FIRST_RETRY: Final = 1.0
+_REFUSED: Final = b'"error":{"code":-32601,"message":"The client does not support this request."}'
+_CHANGED: Final = "/list_changed"
+
+
+@dataclass(slots=True)
+class Deadline:
+    """When a call ends. Progress gives it its whole time again, but never beyond `LONGEST_CALL` in all."""
+
+    clock: Clock
+    seconds: float
+    _ends_at: float = 0.0
+    _last: float = 0.0
+
+    def __post_init__(self) -> None:
+        now = self.clock.monotonic()
+        self._ends_at = now + self.seconds
+        self._last = now + max(self.seconds, LONGEST_CALL)
+
+    def left(self, backend: str) -> float:
+        """Seconds left, more than 0.
+
+        Raises:
+            BackendTimeout: None are.
+        """
+        left = self._ends_at - self.clock.monotonic()
+        if left <= 0:
+            raise BackendTimeout(backend, self.seconds)
+        return left
+
+    def extend(self) -> None:
+        """The backend reported progress."""
+        self._ends_at = min(self.clock.monotonic() + self.seconds, self._last)
+
+
+class Exchange:
+    """Ask `receive` until it gives a Result or a Failure, then `close`. Closing earlier cancels the call upstream."""
+
+    __slots__ = (
+        "_allowed",
+        "_breaker",
+        "_content_type",
+        "_deadline",
+        "_is_closed",
+        "_is_done",
+        "_on_change",
+        "_parser",
+        "_progress_token",
+        "_queue",
+        "_received",
+        "_reply",
+        "_request_id",
+        "_resumes",
+        "_session",
+    )
+
+    def __init__(
+        self,
+        session: UpstreamSession,
+        reply: Reply,
+        request_id: bytes,
+        *,
+        progress_token: bytes,
+        allowed: frozenset[str],
+        deadline: Deadline,
+        breaker: Breaker,
+        on_change: Callable[[str], None],
+    ) -> None:
+        """`allowed` are the server requests that the caller can answer; `on_change` hears of list_changed."""
+        session.under_way += 1
+        self._session = session
+        self._reply = reply
+        self._request_id = request_id
+        self._progress_token = progress_token
+        self._allowed = allowed
+        self._deadline = deadline
+        self._breaker = breaker
+        self._on_change = on_change
+        self._queue: deque[Envelope] = deque()
+        self._received = 0
+        self._resumes = 0
+        self._is_done = False
+        self._is_closed = False
+        self._content_type = (reply.header("content-type") or "").partition(";")[0].strip().lower()
+        self._parser = SseParser(RESULT_LIMIT) if self._content_type == "text/event-stream" else None
+
+    async def receive(self) -> UpstreamMessage:
+        """The next message that concerns the caller.
+
+        Raises:
+            BackendMisbehaved, BackendTimeout, BackendUnavailable, ResultTooLarge: The call failed.
+        """
+        try:
+            return await self._receive()
+        except EgressError as error:
+            problem = relay_error(self._session.backend_name, error, seconds=self._deadline.seconds)
+            self._count(problem)
+            raise problem from None
+        except RelayError as error:
+            self._count(error)
+            raise
+
+    async def _receive(self) -> UpstreamMessage:
+        while True:
+            while self._queue:
+                message = self._take(self._queue.popleft())
+                if message is not None:
+                    return message
+            await self._read_more()
+
+    def _count(self, error: RelayError) -> None:
+        if not isinstance(error, ResultTooLarge):
+            self._breaker.failed()
+
+    async def close(self) -> None:
+        """Let go of the call; without a response yet, the backend is told that it is cancelled."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._session.under_way -= 1
+        if self._is_done:
+            if self._parser is not None and not self._reply.is_complete:
+                self._session.aside.spawn(_read_out(self._reply))
+                return
+            await self._reply.close()
+            return
+        await self._reply.close()
+        self._session.cancel(self._request_id)
+
+    # --- reading --------------------------------------------------------------------------------------------------
+    async def _read_more(self) -> None:
+        left = self._deadline.left(self._session.backend_name)
+        if self._parser is None:
+            if self._content_type != "application/json":
+                raise self._misbehaved("the response is neither JSON nor an event stream")
+            body = await self._reply.read(limit=RESULT_LIMIT, timeout=left)
+            self._decode(body)
+            if not any(envelope.method == "" for envelope in self._queue):
+                raise self._misbehaved("the answer to a request holds no response")
+            return
+        chunk = await self._read_chunk(left)
+        if chunk is None:
+            events = self._parser.finish()
+            if not events:
+                await self._resume()
+        else:
+            self._received += len(chunk)
+            if self._received > STREAM_LIMIT:
+                raise ResultTooLarge(self._session.backend_name, STREAM_LIMIT)
+            try:
+                events = self._parser.feed(chunk)
+            except EventTooLarge:
+                raise ResultTooLarge(self._session.backend_name, RESULT_LIMIT) from None
+        for event in events:
+            self._decode(event)
+
+    async def _read_chunk(self, left: float) -> bytes | None:
+        try:
+            return await self._reply.read_chunk(timeout=left)
+        except EgressError:
+            if self._deadline.left(self._session.backend_name) and self._can_resume():
+                return None
+            raise
+
+    def _can_resume(self) -> bool:
+        return (
+            self._parser is not None
+            and bool(self._parser.last_event_id)
+            and self._session.era is Era.LEGACY
+            and not self._session.endpoint.ends_by_closing
+            and self._resumes < MAX_RESUMES
+        )
+
+    async def _resume(self) -> None:
+        """The stream ended before the response: go on where it stopped (2025-11-25, Resumability; SEP-1699)."""
+        assert self._parser is not None
+        if not self._can_resume():
+            raise self._misbehaved("the stream ended before the response")
+        self._resumes += 1
+        left = self._deadline.left(self._session.backend_name)
+        pause = FIRST_RETRY if self._parser.retry is None else self._parser.retry
+        await asyncio.sleep(min(pause, left))
+        await self._reply.close()
+        left = self._deadline.left(self._session.backend_name)
+        self._reply = await self._session.get(self._parser.last_event_id, timeout=left)
+        if self._reply.status != 200 or "text/event-stream" not in (self._reply.header("content-type") or ""):
+            raise self._misbehaved("the stream ended before the response and could not be resumed")
+
+    def _decode(self, data: bytes) -> None:
+        try:
+            self._queue.extend(read_envelopes(data))
+        except ValueError:
+            raise self._misbehaved("it sent something that is not a JSON-RPC message") from None
+
+    # --- understanding --------------------------------------------------------------------------------------------
+    def _take(self, envelope: Envelope) -> UpstreamMessage | None:
+        if envelope.method:
+            if envelope.id:
+                return self._take_request(envelope)
+            return self._take_notification(envelope)
+        if bytes(envelope.id) != self._request_id:
+            return self._take_foreign(envelope)
+        self._is_done = True
+        self._breaker.succeeded()
+        if envelope.result:
+            return Result(raw_bytes(envelope.result), modern=self._session.era is Era.MODERN)
+        if envelope.error:
+            return read_failure(envelope.error)
+        raise self._misbehaved("the response has neither result nor error")
+
+    def _take_foreign(self, envelope: Envelope) -> Failure | None:
+        if envelope.error and bytes(envelope.id) in (b"null", b""):
+            self._is_done = True
+            return read_failure(envelope.error)
+        raise self._misbehaved("it answered a request that was not asked")
+
+    def _take_notification(self, envelope: Envelope) -> Notification | None:
+        method = envelope.method
+        if method == "notifications/progress":
+            return self._take_progress(envelope)
+        if method == "notifications/message":
+            return Notification(write_notification(method, raw_bytes(envelope.params)))
+        if method.endswith(_CHANGED):
+            self._on_change(method)
+        return None
+
+    def _take_progress(self, envelope: Envelope) -> Notification | None:
+        """Progress of this very call, with the caller's token put back; any other token is not ours to pass on."""
+        if not self._progress_token or read_progress_token(envelope.params) != self._request_id:
+            return None
+        self._deadline.extend()
+        fields = read_fields(envelope.params)
+        fields["progressToken"] = Raw(self._progress_token)
+        return Notification(write_notification(envelope.method, raw_bytes(Raw(write_fields(fields)))))
+
+    def _take_request(self, envelope: Envelope) -> ServerRequest | None:
+        request_id = bytes(envelope.id)
+        if envelope.method == "ping":
+            self._session.aside.spawn(self._session.answer(request_id, b'"result":{}'))
+            return None
+        if envelope.method not in self._allowed:
+            self._session.aside.spawn(self._session.answer(request_id, _REFUSED))
+            return None
+        session = self._session
+        answered = False
+
+        async def answer(outcome: bytes) -> None:
+            nonlocal answered
+            if not answered:
+                answered = True
+                session.aside.spawn(session.answer(request_id, one_line(outcome)))
+
+        params = raw_bytes(envelope.params) if envelope.params else None
+        return ServerRequest(envelope.method, params, answer)
+
+    def _misbehaved(self, fault: str) -> BackendMisbehaved:
+        return BackendMisbehaved(self._session.backend_name, fault)
+
+
+async def _read_out(reply: Reply) -> None:
+    """After the response a stream holds nothing but its end; with that read, its connection serves the next call."""
+    try:
+        for _ in range(64):
+            if await reply.read_chunk(timeout=1.0) is None:
+                return
+    finally:
+        await reply.close()

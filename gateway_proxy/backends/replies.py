@@ -1,0 +1,70 @@
+"""The head of a reply to a POST: who may go on to read a message, and what every other status means for the call."""
+
+from typing import Final
+
+from gateway_proxy.backends.envelope import read_envelopes, read_failure
+from gateway_proxy.backends.messages import Failure
+from gateway_proxy.backends.runner_http import read_retry_after
+from gateway_proxy.domain.errors import (
+    BackendMisbehaved,
+    BackendRefusedCredentials,
+    BackendUnavailable,
+    EgressError,
+)
+from gateway_proxy.egress.exchange import Reply
+
+ERROR_LIMIT: Final = 64 * 1024
+ERROR_TIMEOUT: Final = 5.0
+_SESSION_CODES: Final = frozenset({-32000, -32600, -32001})
+
+
+class SessionExpired(Exception):
+    """The backend no longer knows the session; nothing was executed. Stays inside this room."""
+
+
+async def check_reply(reply: Reply, backend: str, *, has_session: bool) -> Failure | None:
+    """None when a message follows in the body; a Failure when the backend said no in JSON-RPC under an error status.
+
+    Anything but a 200 is read and closed here.
+
+    Raises:
+        SessionExpired: 404 (or the 400 that some servers send instead) on a session of ours.
+        BackendRefusedCredentials, BackendUnavailable, BackendMisbehaved: As the status says.
+    """
+    status = reply.status
+    if status == 200:
+        if reply.header("content-encoding") in (None, "identity"):
+            return None
+        await reply.close()
+        raise BackendMisbehaved(backend, "its answer is compressed although we asked for plain")
+    retry_after = read_retry_after(reply.header("retry-after"))
+    failure = await _read_error(reply)
+    if has_session and (status == 404 or (status == 400 and _is_about_session(failure))):
+        raise SessionExpired
+    if status in (401, 403):
+        raise BackendRefusedCredentials(backend)
+    if failure is not None and status not in (429, 502, 503, 504):
+        return failure
+    if status >= 500 or status == 429:
+        raise BackendUnavailable(backend, retry_after, f"it answered with status {status}")
+    if 300 <= status < 400:
+        raise BackendMisbehaved(backend, "it answered with a redirect, and redirects are not followed")
+    raise BackendMisbehaved(backend, f"it answered with status {status}")
+
+
+async def _read_error(reply: Reply) -> Failure | None:
+    """The JSON-RPC error in the body, if that is what it holds."""
+    try:
+        body = await reply.read(limit=ERROR_LIMIT, timeout=ERROR_TIMEOUT)
+        envelopes = read_envelopes(body)
+    except (EgressError, ValueError):
+        return None
+    finally:
+        await reply.close()
+    if len(envelopes) == 1 and envelopes[0].error:
+        return read_failure(envelopes[0].error)
+    return None
+
+
+def _is_about_session(failure: Failure | None) -> bool:
+    return failure is not None and failure.code in _SESSION_CODES and "session" in failure.message.lower()

@@ -1,0 +1,98 @@
+"""A request on its way upstream: the caller's params with the few members replaced that must be ours."""
+
+import base64
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from gateway_proxy.backends.caller import Caller
+from gateway_proxy.backends.envelope import (
+    MODERN_META,
+    Fields,
+    one_line,
+    quote,
+    raw_bytes,
+    read_fields,
+    write_fields,
+)
+
+MODERN_VERSION: Final = "2026-07-28"
+_NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_PLAIN_HEADER: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+GATEWAY_INFO: Final = b'{"name":"gateway-proxy","version":"1"}'
+
+
+@dataclass(slots=True)
+class UpstreamRequest:
+    """One request for a backend, not yet bound to an upstream session.
+
+    `fields` are the members of `params` with their raw values, names already those of the backend; `meta` the members
+    of `_meta` without the progress token, which is `progress_token` (raw JSON, empty when the caller sent none).
+    """
+
+    method: str
+    fields: Fields
+    meta: Fields | None = None
+    progress_token: bytes = b""
+
+    def write_params(self, token: bytes, *, modern: bool, caller: Caller, capabilities: bytes) -> bytes:
+        """The params for one upstream session. `token` is our progress token, used only if the caller sent one."""
+        meta = dict(self.meta) if self.meta else {}
+        if self.progress_token:
+            meta["progressToken"] = Raw(token)
+        if modern:
+            _put_modern(meta, caller, capabilities)
+        elif meta and caller.modern:
+            for name in MODERN_META:
+                meta.pop(name, None)
+        if meta or self.meta is not None:
+            self.fields["_meta"] = Raw(write_fields(meta))
+        return one_line(write_fields(self.fields))
+
+    def header_pairs(self) -> list[tuple[str, str]]:
+        """The routing headers of 2026-07-28, equal to what the body says."""
+        pairs = [("mcp-method", self.method)]
+        member = self.fields.get(_NAMED_BY.get(self.method, ""))
+        if member is not None:
+            pairs.append(("mcp-name", header_value(_text_of(member))))
+        return pairs
+
+
+def read_request(method: str, params: bytes, *, replace: dict[str, str] | None = None) -> UpstreamRequest:
+    """Take a caller's params apart; `replace` gives members new string values (the routed name).
+
+    Raises:
+        ValueError: `params` or its `_meta` is not a JSON object.
+    """
+    fields = read_fields(params) if params else {}
+    for name, text in (replace or {}).items():
+        fields[name] = Raw(quote(text))
+    raw_meta = fields.pop("_meta", None)
+    if raw_meta is None or bytes(raw_meta) == b"null":
+        return UpstreamRequest(method, fields)
+    meta = read_fields(raw_meta)
+    token = meta.pop("progressToken", None)
+    return UpstreamRequest(method, fields, meta, raw_bytes(token) if token is not None else b"")
+
+
+def header_value(text: str) -> str:
+    """A value as it may stand in a header, in the `=?base64?…?=` form if it must (2026-07-28, Header Encoding)."""
+    if _PLAIN_HEADER.fullmatch(text) and not text.startswith("=?base64?"):
+        return text
+    return f"=?base64?{base64.b64encode(text.encode('utf-8', 'replace')).decode('ascii')}?="
+
+
+def _put_modern(meta: Fields, caller: Caller, capabilities: bytes) -> None:
+    meta["io.modelcontextprotocol/protocolVersion"] = Raw(quote(MODERN_VERSION))
+    meta["io.modelcontextprotocol/clientCapabilities"] = Raw(capabilities)
+    meta["io.modelcontextprotocol/clientInfo"] = Raw(caller.client_info_json or GATEWAY_INFO)
+
+
+def _text_of(member: Raw) -> str:
+    try:
+        return msgspec.json.decode(member, type=str)
+    except msgspec.MsgspecError:
+        return ""

@@ -1,0 +1,224 @@
+"""The pool of upstream sessions: the one door to backends. A request goes in, an `Exchange` comes out.
+
+Sessions are opened on the first call that needs them, once per key however many calls wait, and are shared with the
+other workers through the session store, so that any worker and a restarted process go on with the same one.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from gateway_proxy.backends.breaker import Breaker
+from gateway_proxy.backends.caller import NOTHING_DECLARED, Caller, Declared
+from gateway_proxy.backends.endpoints import Endpoints
+from gateway_proxy.backends.envelope import write_request
+from gateway_proxy.backends.exchange import Deadline, Exchange
+from gateway_proxy.backends.faults import relay_error
+from gateway_proxy.backends.messages import Failure
+from gateway_proxy.backends.opening import Opener, UpstreamRecords
+from gateway_proxy.backends.replies import SessionExpired, check_reply
+from gateway_proxy.backends.session_key import SHARED, SessionKey, allowed_for, part_of
+from gateway_proxy.backends.splice import GATEWAY_INFO, UpstreamRequest
+from gateway_proxy.backends.upstream_session import Aside, Era, Minter, UpstreamSession
+from gateway_proxy.domain.backend import Backend
+from gateway_proxy.domain.clock import Clock
+from gateway_proxy.domain.errors import (
+    BackendMisbehaved,
+    BackendTimeout,
+    BackendUnavailable,
+    EgressError,
+)
+
+IDLE_SECONDS: Final = 900.0
+SWEEP_SECONDS: Final = 60.0
+NOBODY: Final = Caller(None, "2025-11-25", GATEWAY_INFO, b"{}", modern=False)
+
+Place = tuple[str, int, str, bytes]
+OnChange = Callable[[str], None]
+
+
+class Upstreams:
+    """Starts requests at backends. One instance per worker; `close` lets go of connections, not of sessions."""
+
+    def __init__(self, endpoints: Endpoints, records: UpstreamRecords, clock: Clock) -> None:
+        self._endpoints = endpoints
+        self._clock = clock
+        self._minter = Minter()
+        self._aside = Aside()
+        self._opener = Opener(endpoints, records, minter=self._minter, aside=self._aside)
+        self._sessions: dict[Place, UpstreamSession] = {}
+        self._opening: dict[Place, asyncio.Task[UpstreamSession]] = {}
+        self._breakers: dict[str, tuple[int, Breaker]] = {}
+        self._swept_at = clock.monotonic()
+
+    async def start(
+        self,
+        backend: Backend,
+        user_id: str,
+        caller: Caller,
+        request: UpstreamRequest,
+        *,
+        timeout: float | None = None,
+        on_change: OnChange,
+    ) -> Exchange | Failure:
+        """Send a caller's request; `timeout` in seconds, else the backend's own. `on_change` hears of list_changed.
+
+        Raises:
+            RelayError: The backend could not be reached, or answered with something that is not the protocol.
+        """
+        declared = caller.declared()
+        part = part_of(backend, user_id, caller, declared)
+        declared = allowed_for(part, declared)
+        return await self._start(backend, caller, part, declared, request, timeout, on_change)
+
+    async def start_shared(
+        self, backend: Backend, request: UpstreamRequest, *, timeout: float, on_change: OnChange
+    ) -> Exchange | Failure:
+        """Send a request of the gateway's own (lists), on the session that the tenant shares.
+
+        Raises:
+            RelayError: As `start`.
+        """
+        return await self._start(backend, NOBODY, SHARED, NOTHING_DECLARED, request, timeout, on_change)
+
+    def breaker_of(self, backend: Backend) -> Breaker:
+        """The breaker of this revision of a backend; an edited backend starts with a fresh one."""
+        held = self._breakers.get(backend.id)
+        if held is not None and held[0] == backend.revision:
+            return held[1]
+        breaker = Breaker(self._clock)
+        self._breakers[backend.id] = (backend.revision, breaker)
+        return breaker
+
+    def retire(self, backend_id: str, revision: int) -> None:
+        """That revision of a backend is gone: end its idle sessions and children, let go of its connections."""
+        for place, session in list(self._sessions.items()):
+            if place[0] == backend_id and place[1] == revision:
+                del self._sessions[place]
+                if not session.under_way:
+                    self._aside.spawn(self._opener.retire(session))
+        held = self._breakers.get(backend_id)
+        if held is not None and held[0] == revision:
+            del self._breakers[backend_id]
+
+    async def close(self) -> None:
+        """Stop what is being done aside and close all connections."""
+        for task in list(self._opening.values()):
+            task.cancel()
+        await asyncio.gather(*self._opening.values(), return_exceptions=True)
+        await self._aside.close()
+        await self._endpoints.close()
+
+    async def _start(
+        self,
+        backend: Backend,
+        caller: Caller,
+        part: str,
+        declared: Declared,
+        request: UpstreamRequest,
+        timeout: float | None,
+        on_change: OnChange,
+    ) -> Exchange | Failure:
+        breaker = self.breaker_of(backend)
+        pause = breaker.pause_left()
+        if pause:
+            raise BackendUnavailable(backend.name, pause, "it failed repeatedly and is left alone for a while")
+        deadline = Deadline(self._clock, backend.timeout if timeout is None else timeout)
+        place = (backend.id, backend.revision, part, declared.json)
+        try:
+            session = self._sessions.get(place) or await self._get_session(place, backend, caller, declared, deadline)
+            try:
+                return await self._send(session, caller, declared, request, deadline, breaker, on_change)
+            except SessionExpired:
+                await self._expire(place, session)
+            session = await self._get_session(place, backend, caller, declared, deadline)
+            try:
+                return await self._send(session, caller, declared, request, deadline, breaker, on_change)
+            except SessionExpired:
+                raise BackendMisbehaved(backend.name, "it does not know the session that it has just opened") from None
+        except EgressError as error:
+            breaker.failed()
+            raise relay_error(backend.name, error, seconds=deadline.seconds) from None
+        except (BackendUnavailable, BackendMisbehaved, BackendTimeout):
+            breaker.failed()
+            raise
+
+    async def _send(
+        self,
+        session: UpstreamSession,
+        caller: Caller,
+        declared: Declared,
+        request: UpstreamRequest,
+        deadline: Deadline,
+        breaker: Breaker,
+        on_change: OnChange,
+    ) -> Exchange | Failure:
+        request_id = self._minter.next_id()
+        is_modern = session.era is Era.MODERN
+        params = request.write_params(request_id, modern=is_modern, caller=caller, capabilities=declared.json)
+        session.used_at = self._clock.monotonic()
+        try:
+            reply = await session.post(
+                write_request(request_id, request.method, params),
+                timeout=deadline.left(session.backend_name),
+                extra=request.header_pairs() if is_modern else None,
+            )
+        except (asyncio.CancelledError, EgressError):
+            session.cancel(request_id)
+            raise
+        if reply.status != 200 or reply.header("content-encoding") is not None:
+            failure = await check_reply(reply, session.backend_name, has_session=session.record.session_id is not None)
+            if failure is not None:
+                breaker.succeeded()
+                return failure
+        return Exchange(
+            session,
+            reply,
+            request_id,
+            progress_token=request.progress_token,
+            allowed=declared.methods,
+            deadline=deadline,
+            breaker=breaker,
+            on_change=on_change,
+        )
+
+    async def _get_session(
+        self, place: Place, backend: Backend, caller: Caller, declared: Declared, deadline: Deadline
+    ) -> UpstreamSession:
+        """The session at `place`, opened by the first that asks while the others wait for it."""
+        self._sweep()
+        task = self._opening.get(place)
+        if task is None:
+            key = SessionKey(backend.tenant_id, backend.id, backend.revision, place[2], declared.json)
+            client_info = caller.client_info_json if key.is_exclusive else GATEWAY_INFO
+            task = asyncio.create_task(self._opener.get_session(backend, key, declared, client_info))
+            self._opening[place] = task
+            task.add_done_callback(lambda done: self._opened(place, done))
+        try:
+            async with asyncio.timeout(deadline.left(backend.name)):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            raise BackendTimeout(backend.name, deadline.seconds) from None
+
+    def _opened(self, place: Place, task: asyncio.Task[UpstreamSession]) -> None:
+        self._opening.pop(place, None)
+        if not task.cancelled() and task.exception() is None:
+            session = task.result()
+            session.used_at = self._clock.monotonic()
+            self._sessions[place] = session
+
+    async def _expire(self, place: Place, session: UpstreamSession) -> None:
+        """The backend has forgotten the session. Whoever is first takes it out; the others find the new one."""
+        if self._sessions.get(place) is session:
+            del self._sessions[place]
+            await self._opener.forget(session)
+
+    def _sweep(self) -> None:
+        """Forget sessions that nobody here has used for long; they live on in the store and at the backend."""
+        now = self._clock.monotonic()
+        if now - self._swept_at < SWEEP_SECONDS:
+            return
+        self._swept_at = now
+        for place, session in list(self._sessions.items()):
+            if not session.under_way and now - session.used_at > IDLE_SECONDS:
+                del self._sessions[place]

@@ -1,0 +1,182 @@
+"""The one place where a tool call happens: authorize → route → call → record."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Final, Protocol
+
+import msgspec
+
+from gateway_proxy.backends.envelope import quote
+from gateway_proxy.backends.splice import UpstreamRequest, read_request
+from gateway_proxy.backends.upstreams import Upstreams
+from gateway_proxy.domain.clock import Clock
+from gateway_proxy.domain.errors import GatewayError
+from gateway_proxy.domain.tenant import TenantContext
+from gateway_proxy.router.caller import Caller
+from gateway_proxy.router.catalog import Catalog
+from gateway_proxy.router.messages import Failure, Notification, RelayMessage, Result, ServerRequest
+from gateway_proxy.router.policy import Policy
+from gateway_proxy.router.route import Route
+
+INVALID_PARAMS: Final = -32602
+METHOD: Final = "tools/call"
+_PROGRESS_TOKEN: Final = b'"call"'
+
+
+class CallAudit(Protocol):
+    """What is needed of `telemetry.audit.AuditTrail`."""
+
+    def record(
+        self,
+        event: str,
+        *,
+        tenant_id: str | None = None,
+        user_id: str | None = None,
+        **detail: str | int | float | bool | None,
+    ) -> None:
+        """Note an event; never waits."""
+
+
+class CallMetrics(Protocol):
+    """What is needed of `telemetry.metrics.Metrics`."""
+
+    def tool_called(self, surface: str, outcome: str, seconds: float) -> None:
+        """Count one call."""
+
+
+class _Verdict(msgspec.Struct):
+    isError: bool | None = None  # noqa: N815 - the name on the wire
+
+
+_verdict: Final = msgspec.json.Decoder(_Verdict)
+
+
+class ToolCalls:
+    """Makes tool calls for every surface."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        upstreams: Upstreams,
+        *,
+        policy: Policy,
+        audit: CallAudit,
+        metrics: CallMetrics,
+        clock: Clock,
+    ) -> None:
+        self._catalog = catalog
+        self._upstreams = upstreams
+        self._policy = policy
+        self._audit = audit
+        self._metrics = metrics
+        self._clock = clock
+
+    async def call(
+        self, ctx: TenantContext, caller: Caller, *, name: str, params: bytes, timeout: float | None = None
+    ) -> AsyncGenerator[RelayMessage, None]:
+        """Call a tool: notifications (and, for callers that can answer, server requests), then one Result or Failure.
+
+        `params` is the request's params object as it came; the name in it is replaced, the progress token re-minted,
+        the rest goes upstream as it is. Closing the generator early cancels the call at the backend. `timeout` in
+        seconds, else the backend's own; progress gives it its time again.
+
+        Raises:
+            ToolUnknown: No such tool in this tenant.
+            RateLimited: The tenant has too many calls under way.
+            RelayError: The backend could not be reached or did not keep to the protocol.
+            StorageUnavailable: The tenant's backends cannot be read.
+        """
+        route = await self._catalog.find_route(ctx, name)
+        self._policy.authorize(ctx, route)
+        try:
+            request = read_request(METHOD, params, replace={"name": route.upstream_name})
+        except ValueError:
+            yield Failure(INVALID_PARAMS, "params and params._meta must be JSON objects")
+            return
+        started = self._clock.monotonic()
+        outcome = "cancelled"
+        with self._policy.admit(ctx):
+            try:
+                async with aclosing(self._exchange(ctx, caller, route, request, timeout)) as messages:
+                    async for message in messages:
+                        if isinstance(message, Result | Failure):
+                            outcome = _outcome_of(message)
+                        yield message
+            except GatewayError as error:
+                outcome = type(error).__name__
+                raise
+            finally:
+                self._record(ctx, caller, route, outcome, self._clock.monotonic() - started)
+
+    async def call_to_end(
+        self,
+        ctx: TenantContext,
+        caller: Caller,
+        *,
+        name: str,
+        arguments: bytes,
+        timeout: float | None = None,
+        on_progress: Callable[[bytes], Awaitable[None]] | None = None,
+    ) -> Result | Failure:
+        """Call a tool and wait for its outcome; `arguments` is a JSON object. `on_progress` gets raw notifications.
+
+        Raises:
+            GatewayError: As `call`.
+        """
+        params = b'{"name":%b,"arguments":%b}' % (quote(name), arguments or b"{}")
+        if on_progress is not None:
+            params = params[:-1] + b',"_meta":{"progressToken":%b}}' % _PROGRESS_TOKEN
+        async with aclosing(self.call(ctx, caller, name=name, params=params, timeout=timeout)) as messages:
+            async for message in messages:
+                if isinstance(message, Result | Failure):
+                    return message
+                if isinstance(message, ServerRequest):
+                    await message.refuse(-32601, "The client does not support this request.")
+                elif on_progress is not None and isinstance(message, Notification):
+                    await on_progress(message.raw)
+        raise AssertionError("a call ends with a Result, a Failure or an error")
+
+    async def _exchange(
+        self, ctx: TenantContext, caller: Caller, route: Route, request: UpstreamRequest, timeout: float | None
+    ) -> AsyncGenerator[RelayMessage, None]:
+        exchange = await self._upstreams.start(
+            route.backend,
+            ctx.principal.user_id,
+            caller,
+            request,
+            timeout=timeout,
+            on_change=self._catalog.on_change_of(route.backend),
+        )
+        if isinstance(exchange, Failure):
+            yield exchange
+            return
+        try:
+            while True:
+                message = await exchange.receive()
+                yield message
+                if isinstance(message, Result | Failure):
+                    return
+        finally:
+            await exchange.close()
+
+    def _record(self, ctx: TenantContext, caller: Caller, route: Route, outcome: str, seconds: float) -> None:
+        self._metrics.tool_called(caller.surface, outcome, seconds)
+        self._audit.record(
+            "tool.called",
+            tenant_id=ctx.tenant.id,
+            user_id=ctx.principal.user_id,
+            tool=route.name,
+            backend=route.backend.name,
+            outcome=outcome,
+            milliseconds=round(seconds * 1000, 1),
+        )
+
+
+def _outcome_of(message: Result | Failure) -> str:
+    """`ok`, `tool_error` (a result that says isError) or `error` (a JSON-RPC error of the backend)."""
+    if isinstance(message, Failure):
+        return "error"
+    try:
+        return "tool_error" if _verdict.decode(message.raw).isError else "ok"
+    except (msgspec.MsgspecError, RecursionError):
+        return "ok"

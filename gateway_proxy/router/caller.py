@@ -1,0 +1,5 @@
+"""The client of one request, as surfaces describe it. Nothing that identifies the user: that is the TenantContext."""
+
+from gateway_proxy.backends.caller import Caller
+
+__all__ = ["Caller"]

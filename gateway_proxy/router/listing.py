@@ -1,0 +1,177 @@
+"""Fetching what a backend lists, page by page and within limits, into a snapshot of bytes. Nothing is cached here."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from gateway_proxy.backends.envelope import quote, raw_bytes, read_fields, write_fields
+from gateway_proxy.backends.exchange import Exchange
+from gateway_proxy.backends.messages import Failure, Result, ServerRequest
+from gateway_proxy.backends.splice import UpstreamRequest
+from gateway_proxy.backends.upstreams import OnChange, Upstreams
+from gateway_proxy.domain.backend import Backend
+from gateway_proxy.domain.errors import BackendMisbehaved, BackendTimeout
+
+MAX_ITEMS: Final = 500
+MAX_DEFINITION: Final = 64 * 1024
+MAX_LIST: Final = 4 * 1024 * 1024
+MAX_PAGES: Final = 100
+MAX_NAME: Final = 1024
+LIST_TIMEOUT: Final = 60.0
+METHOD_NOT_FOUND: Final = -32601
+
+
+@dataclass(frozen=True, slots=True)
+class ListKind:
+    """A kind of thing that backends list: the method, the member with the items, and what an item is known by."""
+
+    method: str
+    member: str
+    key: str
+
+
+TOOLS: Final = ListKind("tools/list", "tools", "name")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One definition: its upstream name, and all its other members as the bytes that follow the name."""
+
+    name: str
+    tail: bytes
+
+    def with_name(self, kind: ListKind, name: str) -> bytes:
+        """The definition under the name that clients see."""
+        return b'{"%b":%b%b' % (kind.key.encode(), quote(name), self.tail)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a backend listed at one moment. `notes` say in our words what was left out and why."""
+
+    kind: ListKind
+    items: tuple[Item, ...]
+    notes: tuple[str, ...]
+
+
+class _Page(msgspec.Struct):
+    nextCursor: str | None = None  # noqa: N815 - the name on the wire
+
+
+_page: Final = msgspec.json.Decoder(_Page)
+_items: Final = msgspec.json.Decoder(list[Raw])
+
+
+async def fetch_snapshot(upstreams: Upstreams, backend: Backend, kind: ListKind, on_change: OnChange) -> Snapshot:
+    """All pages of one list of one backend, at most `LIST_TIMEOUT` seconds.
+
+    Raises:
+        RelayError: The backend cannot be reached, refuses, or answers with something else.
+    """
+    collected = _Collected(kind)
+    cursor: str | None = None
+    try:
+        async with asyncio.timeout(LIST_TIMEOUT):
+            for _ in range(MAX_PAGES):
+                result = await _fetch_page(upstreams, backend, kind, cursor, on_change)
+                if result is None:
+                    break
+                cursor = collected.take_page(result, backend.name)
+                if cursor is None or collected.is_full:
+                    break
+            else:
+                collected.note(f"it did not end its list after {MAX_PAGES} pages")
+    except TimeoutError:
+        raise BackendTimeout(backend.name, LIST_TIMEOUT) from None
+    return Snapshot(kind, tuple(collected.items.values()), tuple(collected.notes))
+
+
+async def _fetch_page(
+    upstreams: Upstreams, backend: Backend, kind: ListKind, cursor: str | None, on_change: OnChange
+) -> bytes | None:
+    """One page's `result`; None when the backend has nothing of the kind."""
+    fields = {} if cursor is None else {"cursor": Raw(quote(cursor))}
+    started = await upstreams.start_shared(
+        backend, UpstreamRequest(kind.method, fields), timeout=LIST_TIMEOUT, on_change=on_change
+    )
+    outcome = started if isinstance(started, Failure) else await _await_outcome(started)
+    if isinstance(outcome, Result):
+        return outcome.raw
+    if outcome.code == METHOD_NOT_FOUND:
+        return None
+    raise BackendMisbehaved(backend.name, f"it answered {kind.method} with error {outcome.code}")
+
+
+async def _await_outcome(exchange: Exchange) -> Result | Failure:
+    try:
+        while True:
+            message = await exchange.receive()
+            if isinstance(message, Result | Failure):
+                return message
+            if isinstance(message, ServerRequest):
+                await message.refuse(-32601, "The client does not support this request.")
+    finally:
+        await exchange.close()
+
+
+class _Collected:
+    """Items of all pages so far, by name, within the limits."""
+
+    def __init__(self, kind: ListKind) -> None:
+        self.kind = kind
+        self.items: dict[str, Item] = {}
+        self.notes: list[str] = []
+        self.is_full = False
+        self._size = 0
+        self._cursors: set[str] = set()
+
+    def note(self, text: str) -> None:
+        """Remember what was left out, once per reason."""
+        if text not in self.notes and len(self.notes) < 20:
+            self.notes.append(text)
+
+    def take_page(self, result: bytes, backend: str) -> str | None:
+        """Add the items of one page; returns the cursor of the next one."""
+        try:
+            items = _items.decode(read_fields(result)[self.kind.member])
+            cursor = _page.decode(result).nextCursor
+        except (msgspec.MsgspecError, ValueError, KeyError, RecursionError):
+            raise BackendMisbehaved(backend, f"its answer to {self.kind.method} is malformed") from None
+        for item in items:
+            self._take_item(item)
+        if not cursor or cursor in self._cursors:
+            return None
+        self._cursors.add(cursor)
+        return cursor
+
+    def _take_item(self, raw: Raw) -> None:
+        if self.is_full:
+            return
+        if len(bytes(raw)) > MAX_DEFINITION:
+            self.note(f"a definition over {MAX_DEFINITION // 1024} KiB was left out")
+            return
+        item = self._read_item(raw)
+        if item is None:
+            self.note("a definition without a usable name was left out")
+        elif item.name in self.items:
+            self.note(f"{item.name[:80]!r} is listed twice; the first one counts")
+        elif len(self.items) >= MAX_ITEMS or self._size + len(item.tail) > MAX_LIST:
+            self.is_full = True
+            self.note(f"only the first {len(self.items)} definitions are offered (limits: {MAX_ITEMS}, 4 MiB)")
+        else:
+            self._size += len(item.tail)
+            self.items[item.name] = item
+
+    def _read_item(self, raw: Raw) -> Item | None:
+        try:
+            fields = read_fields(raw)
+            name = msgspec.json.decode(fields.pop(self.kind.key), type=str)
+        except (msgspec.MsgspecError, ValueError, KeyError):
+            return None
+        if not name or len(name) > MAX_NAME:
+            return None
+        rest = raw_bytes(Raw(write_fields(fields)))
+        return Item(name, b"," + rest[1:] if fields else b"}")

@@ -1,0 +1,146 @@
+"""The last good snapshot of one backend, and when to fetch the next. A failing backend keeps what it had."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final, Literal
+
+from gateway_proxy.domain.backend import Backend
+from gateway_proxy.domain.clock import Clock
+from gateway_proxy.domain.errors import (
+    BackendMisbehaved,
+    BackendRefusedCredentials,
+    BackendTimeout,
+    BackendUnavailable,
+    GatewayError,
+    RelayError,
+    ResultTooLarge,
+)
+from gateway_proxy.router.listing import Snapshot
+from gateway_proxy.telemetry.logs import get_log
+
+log = get_log(__name__)
+
+FRESH_SECONDS: Final = 60.0
+FIRST_WAIT: Final = 5.0
+LONGEST_BACK_OFF: Final = 60.0
+CHANGE_PAUSE: Final = 1.0
+
+State = Literal["starting", "ready", "failing"]
+Fetch = Callable[[Backend], Awaitable[Snapshot]]
+
+
+class Shelf:
+    """One backend's list. `refresh` is single-flight; nobody waits for it but, once, for the very first snapshot."""
+
+    def __init__(self, backend: Backend, fetch: Fetch, clock: Clock) -> None:
+        self.backend = backend
+        self.snapshot: Snapshot | None = None
+        self.generation = 0
+        self.problem: str | None = None
+        self.listed_at: datetime | None = None
+        self._fetch = fetch
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+        self._first_until: float | None = None
+        self._due_at = clock.monotonic()
+        self._fetched_at = float("-inf")
+        self._failures = 0
+
+    @property
+    def state(self) -> State:
+        """Whether the list is good, was good once but is no longer renewed, or has not come yet."""
+        if self.problem is not None:
+            return "failing"
+        return "starting" if self.snapshot is None else "ready"
+
+    def touch(self) -> None:
+        """Somebody looks at the list: renew it in the background if it is due."""
+        if self._task is None and self._clock.monotonic() >= self._due_at:
+            self.refresh()
+
+    def changed(self, method: str) -> None:
+        """The backend said that its list changed: renew it soon, but not more often than once a second."""
+        if method == "notifications/tools/list_changed":
+            self._due_at = min(self._due_at, self._fetched_at + CHANGE_PAUSE)
+            self.touch()
+
+    def refresh(self) -> asyncio.Task[None]:
+        """Fetch now, or join the fetch under way."""
+        if self._task is None:
+            if self._first_until is None:
+                self._first_until = self._clock.monotonic() + FIRST_WAIT
+            self._task = asyncio.create_task(self._renew())
+            self._task.add_done_callback(self._finished)
+        return self._task
+
+    def refresh_for_miss(self, *, older_than: float) -> asyncio.Task[None] | None:
+        """A name was asked for that is not in the list: fetch it if it is older than so many seconds."""
+        if self._task is not None or self._clock.monotonic() - self._fetched_at >= older_than:
+            return self.refresh()
+        return None
+
+    def first_wait(self) -> tuple[asyncio.Task[None], float] | None:
+        """The fetch under way and the seconds left to wait for it, while the very first snapshot is still to come."""
+        if self._task is None or self.snapshot is not None or self.problem is not None or self._first_until is None:
+            return None
+        left = self._first_until - self._clock.monotonic()
+        return (self._task, left) if left > 0 else None
+
+    def abandon(self) -> None:
+        """Nobody will look at this list again: stop fetching."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def close(self) -> None:
+        """Stop fetching and wait for that."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _renew(self) -> None:
+        try:
+            snapshot = await self._fetch(self.backend)
+        except GatewayError as error:
+            self._failed(describe(error))
+        except Exception:  # a boundary: whatever happens in the background, the shelf keeps a defined state
+            log.exception("list_failed_unexpectedly", backend=self.backend.name)
+            self._failed("an unexpected error; see the log")
+        else:
+            self._succeeded(snapshot)
+
+    def _succeeded(self, snapshot: Snapshot) -> None:
+        now = self._clock.monotonic()
+        self._fetched_at, self._due_at, self._failures = now, now + FRESH_SECONDS, 0
+        self.problem, self.listed_at = None, self._clock.now()
+        if snapshot != self.snapshot:
+            self.snapshot = snapshot
+            self.generation += 1
+
+    def _failed(self, problem: str) -> None:
+        self._failures += 1
+        now = self._clock.monotonic()
+        self._fetched_at = now
+        self._due_at = now + min(2.0**self._failures, LONGEST_BACK_OFF)
+        if self.problem != problem:
+            log.warning("backend_list_failed", backend=self.backend.name, problem=problem)
+        self.problem = problem
+        self.generation += 1
+
+    def _finished(self, _: asyncio.Task[None]) -> None:
+        self._task = None
+
+
+def describe(error: GatewayError) -> str:
+    """Why a backend's list cannot be had, in a phrase for the tenant's administrators."""
+    if isinstance(error, BackendUnavailable):
+        return error.reason
+    if isinstance(error, BackendMisbehaved):
+        return error.fault
+    if isinstance(error, BackendTimeout):
+        return f"it did not answer within {error.seconds:.0f} s"
+    if isinstance(error, BackendRefusedCredentials):
+        return "it refused the credentials of its definition"
+    if isinstance(error, ResultTooLarge):
+        return f"its answer is over {error.limit // 1024} KiB"
+    return "it could not be listed" if isinstance(error, RelayError) else "the gateway's storage cannot be reached"

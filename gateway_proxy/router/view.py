@@ -1,0 +1,120 @@
+"""The merged list of a tenant as bytes, with names rewritten, and the routes behind the names. Built, never changed."""
+
+import base64
+import hashlib
+from bisect import bisect_right
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from gateway_proxy.domain.backend import Backend
+from gateway_proxy.domain.errors import CursorInvalid
+from gateway_proxy.domain.tenant import Naming
+from gateway_proxy.router.listing import Snapshot
+from gateway_proxy.router.names import Original, alias_of, listed_names
+from gateway_proxy.router.route import Route
+
+PAGE_ITEMS: Final = 1000
+PAGE_BYTES: Final = 4 * 1024 * 1024
+_CURSOR_VERSION: Final = b"1"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolPage:
+    """A page of definitions with names rewritten; `raw` is the same as one JSON array."""
+
+    definitions: tuple[bytes, ...]
+    raw: bytes
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One listed tool."""
+
+    name: str
+    server: str
+    definition: bytes
+
+
+class View:
+    """What one tenant lists at one moment, in the order of the names clients see."""
+
+    def __init__(self, tenant_id: str, entries: Iterable[Entry], routes: dict[str, Route]) -> None:
+        self._tenant_id = tenant_id
+        self.entries = tuple(sorted(entries, key=lambda entry: entry.name))
+        self.routes = routes
+        self._first: ToolPage | None = None
+
+    def page(self, cursor: str | None, servers: Collection[str] | None) -> ToolPage:
+        """The page after `cursor`, only of `servers` unless None.
+
+        Raises:
+            CursorInvalid: The cursor is not one of ours for this tenant.
+        """
+        if cursor is None and servers is None:
+            if self._first is None:
+                self._first = self._cut(self.entries, 0)
+            return self._first
+        entries = self.entries if servers is None else tuple(e for e in self.entries if e.server in servers)
+        start = 0 if cursor is None else bisect_right([entry.name for entry in entries], self._read_cursor(cursor))
+        return self._cut(entries, start)
+
+    def names_by_server(self) -> dict[str, tuple[str, ...]]:
+        """The listed names of each server that lists any."""
+        found: dict[str, list[str]] = {}
+        for entry in self.entries:
+            found.setdefault(entry.server, []).append(entry.name)
+        return {server: tuple(names) for server, names in found.items()}
+
+    def _cut(self, entries: tuple[Entry, ...], start: int) -> ToolPage:
+        size, end = 0, start
+        while end < len(entries) and end - start < PAGE_ITEMS:
+            size += len(entries[end].definition)
+            if size > PAGE_BYTES and end > start:
+                break
+            end += 1
+        definitions = tuple(entry.definition for entry in entries[start:end])
+        cursor = self._write_cursor(entries[end - 1].name) if end < len(entries) else None
+        return ToolPage(definitions, b"[" + b",".join(definitions) + b"]", cursor)
+
+    def _write_cursor(self, name: str) -> str:
+        body = name.encode("utf-8", "surrogatepass")
+        return base64.urlsafe_b64encode(_CURSOR_VERSION + self._mark(body) + body).decode("ascii")
+
+    def _read_cursor(self, cursor: str) -> str:
+        try:
+            data = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
+            version, mark, body = data[:1], data[1:9], data[9:]
+            if version != _CURSOR_VERSION or mark != self._mark(body):
+                raise CursorInvalid
+            return body.decode("utf-8", "surrogatepass")
+        except ValueError:
+            raise CursorInvalid from None
+
+    def _mark(self, body: bytes) -> bytes:
+        """Ties a cursor to its tenant, so that one from elsewhere is refused and not misread. Not a secret."""
+        return hashlib.sha256(self._tenant_id.encode() + b"\0" + body).digest()[:8]
+
+
+def build_view(tenant_id: str, naming: Naming, shelves: Iterable[tuple[Backend, Snapshot | None]]) -> View:
+    """Merge snapshots. A backend without one lists nothing; listed names win over aliases."""
+    entries: list[Entry] = []
+    routes: dict[str, Route] = {}
+    aliases: dict[str, Route] = {}
+    for backend, snapshot in shelves:
+        if snapshot is None:
+            continue
+        originals = [Original(backend.name, item.name) for item in snapshot.items]
+        for original, item, name in zip(originals, snapshot.items, listed_names(originals, naming), strict=True):
+            route = Route(backend, name, item.name)
+            routes[name] = route
+            aliases.setdefault(alias_of(original), route)
+            aliases.setdefault(f"{backend.name}__{item.name}", route)
+            entries.append(Entry(name, backend.name, item.with_name(snapshot.kind, name)))
+    return View(tenant_id, entries, aliases | routes)
+
+
+def effective_naming(naming: Naming, backends: Collection[Backend]) -> Naming:
+    """`prefix: none` is for one backend; with more, names could clash, so they take their server's prefix."""
+    return Naming("server", naming.separator) if naming.prefix == "none" and len(backends) > 1 else naming
