@@ -86,6 +86,11 @@ class McpEndpoint:
         """Tell the holders of GET streams to come back in a second, and hang up: this worker stops serving."""
         self._streams.end_all()
 
+    @property
+    def calls_under_way(self) -> int:
+        """How many calls of sessions this worker is serving."""
+        return len(self._calls_in_flight)
+
     async def _serve(self, scope: Scope, post: Post) -> None:
         origin = post.headers.values.get(h.ORIGIN)
         if origin is not None and (post.headers.duplicated == "origin" or origin.lower() not in self._origins):

@@ -5,12 +5,11 @@ Both legs come through here. What a message means, and which HTTP status an erro
 
 from collections.abc import AsyncGenerator, Callable, Iterable
 
-from gateway_proxy.backends.messages import Failure, Notification, Result
 from gateway_proxy.mcp_endpoint import wire
 from gateway_proxy.mcp_endpoint.errors import Refusal
 from gateway_proxy.mcp_endpoint.exchange import Exchange
 from gateway_proxy.mcp_endpoint.headers import Acceptable
-from gateway_proxy.mcp_endpoint.routing import RelayMessage
+from gateway_proxy.router.messages import Failure, RelayMessage, Result, ServerRequest
 
 Answer = tuple[int, bytes]
 """HTTP status (used only if nothing was sent before) and the complete JSON-RPC response."""
@@ -24,7 +23,8 @@ async def relay_call(
 ) -> None:
     """Write what a call yields, as it comes. Closing `messages`, also when the client leaves, cancels upstream.
 
-    Notifications for a client that takes no streams are dropped; it has said so. The generator is read to its end,
+    Notifications for a client that takes no streams are dropped; it has said so. Server requests are refused: our
+    callers declare no capability for them, so none should come. The generator is read to its end,
     so that the router has recorded the call before the client hears of it.
 
     Raises:
@@ -34,11 +34,12 @@ async def relay_call(
     final: Result | Failure | None = None
     try:
         async for message in messages:
-            if not isinstance(message, Notification):
+            if isinstance(message, Result | Failure):
                 final = message
+            elif isinstance(message, ServerRequest):
+                await message.refuse(wire.METHOD_NOT_FOUND, "the client cannot be asked")
             elif accept.sse:
-                if not exchange.is_streaming:
-                    await exchange.open_stream()
+                await exchange.open_stream()
                 await exchange.write_event(message.raw)
     finally:
         await messages.aclose()

@@ -18,6 +18,9 @@ class CallsInFlight:
     def __init__(self) -> None:
         self._by_session: dict[str, dict[int | str, Exchange]] = {}
 
+    def __len__(self) -> int:
+        return sum(map(len, self._by_session.values()))
+
     @contextmanager
     def serving(self, session_id: str, request_id: bytes, exchange: Exchange) -> Iterator[None]:
         """Know the call while it is served. A client that reuses an id loses the way to the earlier call."""

@@ -15,6 +15,7 @@ MAX_ID_BYTES: Final = 256
 MAX_METHOD_CHARACTERS: Final = 128
 
 _NOT_BRACKETS: Final = bytes(b for b in range(256) if b not in b'{}[]"')
+_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
 
 
 class Envelope(msgspec.Struct):
@@ -88,12 +89,12 @@ def is_deeper_than(document: bytes, levels: int) -> bool:
 
     Strings are dropped (escapes first, so that every quote left is a delimiter), then innermost pairs, level by level.
     """
-    bare = document.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_BRACKETS)
+    bare = document.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_SQUARE, _NOT_BRACKETS)
     brackets = b"".join(bare.split(b'"')[::2])
     for _ in range(levels):
         if not brackets:
             return False
-        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        brackets = brackets.replace(b"[]", b"")
     return bool(brackets)
 
 

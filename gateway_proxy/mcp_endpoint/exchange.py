@@ -42,6 +42,29 @@ class Exchange:
     `is_welcome` is asked at every tick while a stream is open. `takes_sse` says whether a silent call may become one.
     """
 
+    __slots__ = (
+        "_attendant",
+        "_began_at",
+        "_clock",
+        "_limits",
+        "_lock",
+        "_loop",
+        "_reading",
+        "_receive",
+        "_send",
+        "_task",
+        "_timer",
+        "_unchecked_since",
+        "_writing_since",
+        "_wrote_at",
+        "is_finished",
+        "is_started",
+        "is_streaming",
+        "is_welcome",
+        "stopped",
+        "takes_sse",
+    )
+
     def __init__(self, receive: Receive, send: Send, clock: Clock, limits: EndpointLimits) -> None:
         task = asyncio.current_task()
         assert task is not None

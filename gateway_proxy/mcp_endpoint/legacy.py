@@ -10,8 +10,6 @@ from typing import Final
 
 import msgspec
 
-from gateway_proxy.backends.caller import Caller
-from gateway_proxy.backends.messages import Failure, Result
 from gateway_proxy.domain.errors import SessionUnknown, ToolUnknown
 from gateway_proxy.domain.ids import new_session_id
 from gateway_proxy.domain.session import SessionRecord
@@ -36,6 +34,8 @@ from gateway_proxy.mcp_endpoint.parameters import (
 from gateway_proxy.mcp_endpoint.post import Post
 from gateway_proxy.mcp_endpoint.routing import ToolCaller, ToolCatalog
 from gateway_proxy.mcp_endpoint.versions import ASSUMED_VERSION, HANDSHAKE_VERSIONS, LATEST_HANDSHAKE_VERSION
+from gateway_proxy.router.caller import Caller
+from gateway_proxy.router.messages import Failure, Result
 from gateway_proxy.sessions.store import SessionStore
 
 Handler = Callable[[Post, Request, SessionRecord | None], Awaitable[None]]

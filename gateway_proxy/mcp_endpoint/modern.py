@@ -9,8 +9,6 @@ from typing import Final
 
 import msgspec
 
-from gateway_proxy.backends.caller import Caller
-from gateway_proxy.backends.messages import Failure, Result
 from gateway_proxy.domain.errors import RelayError
 from gateway_proxy.mcp_endpoint import headers as h
 from gateway_proxy.mcp_endpoint import wire
@@ -35,6 +33,8 @@ from gateway_proxy.mcp_endpoint.parameters import (
 from gateway_proxy.mcp_endpoint.post import Post
 from gateway_proxy.mcp_endpoint.routing import ToolCaller, ToolCatalog
 from gateway_proxy.mcp_endpoint.versions import MODERN_VERSIONS
+from gateway_proxy.router.caller import Caller
+from gateway_proxy.router.messages import Failure, Result
 
 Handler = Callable[[Post, Request, Caller], Awaitable[None]]
 

@@ -3,11 +3,9 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from gateway_proxy.backends.caller import Caller
-from gateway_proxy.backends.messages import Failure, Notification, Result
 from gateway_proxy.domain.tenant import TenantContext
-
-RelayMessage = Notification | Result | Failure
+from gateway_proxy.router.caller import Caller
+from gateway_proxy.router.messages import RelayMessage
 
 
 class ListedTools(Protocol):
@@ -33,4 +31,4 @@ class ToolCaller(Protocol):
     def call(
         self, ctx: TenantContext, caller: Caller, *, name: str, params: bytes
     ) -> AsyncGenerator[RelayMessage, None]:
-        """Notifications, then exactly one Result or Failure; raises RelayErrors. Closing it cancels upstream."""
+        """What comes on the way, then one Result or Failure; raises RelayErrors. Closing it cancels upstream."""

@@ -1,0 +1,100 @@
+"""Reading headers; the SDK's own codec is the oracle where it has one."""
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mcp.shared.inbound import decode_header_value, encode_header_value
+from mcp_types import version as sdk_versions
+
+from gateway_proxy.mcp_endpoint import versions
+from gateway_proxy.mcp_endpoint.headers import Acceptable, decode_value, is_json_type, read_accept, read_headers
+
+
+def test_our_versions_are_those_of_the_sdk() -> None:
+    """versions.py repeats them only to keep the SDK out of the worker's start."""
+    assert versions.HANDSHAKE_VERSIONS == sdk_versions.HANDSHAKE_PROTOCOL_VERSIONS
+    assert versions.MODERN_VERSIONS == sdk_versions.MODERN_PROTOCOL_VERSIONS
+    assert versions.LATEST_HANDSHAKE_VERSION == sdk_versions.LATEST_HANDSHAKE_VERSION
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=20))
+def test_whatever_the_sdk_encodes_we_decode(value: str) -> None:
+    """MCP 2026-07-28, Streamable HTTP: values that a header cannot carry travel as =?base64?…?=."""
+    assert decode_value(encode_header_value(value)) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "",
+        "plain",
+        "=?base64??=",
+        "=?base64?aGk=?=",
+        "=?base64?aGk?=",
+        "=?base64?aGl=?=",
+        "=?base64?!!?=",
+        "=?base64?" + base64.b64encode(b"\xff").decode() + "?=",
+        "=?BASE64?aGk=?=",
+        "x=?base64?aGk=?=",
+        "=?base64?aGk=?= ",
+    ],
+)
+def test_malformed_sentinels_are_read_as_the_sdk_reads_them(value: str | None) -> None:
+    """A corrupt header must equal no value of a body."""
+    assert decode_value(value) == decode_header_value(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "json", "sse"),
+    [
+        (b"application/json, text/event-stream", True, True),
+        (b"*/*", True, True),
+        (b"Application/JSON", True, False),
+        (b"text/event-stream;q=0.9", False, True),
+        (b"application/json;q=0.5,text/event-stream;q=0", True, False),
+        (b"application/*, text/*", True, True),
+        (b"text/html", False, False),
+        (b"", False, False),
+        (b"application/jsonx", False, False),
+    ],
+)
+def test_accept_is_read_with_wildcards(value: bytes, json: bool, sse: bool) -> None:
+    """RFC 9110 §12.5.1."""
+    assert read_accept(value) == Acceptable(json, sse)
+
+
+def test_two_accept_lines_count_together_and_a_repeated_routing_header_is_noticed() -> None:
+    """Header lines may be split; routing headers may not be doubled (security S5)."""
+    read = read_headers(
+        [
+            (b"accept", b"application/json"),
+            (b"mcp-name", b"a"),
+            (b"accept", b"text/event-stream"),
+            (b"mcp-name", b"b"),
+            (b"cookie", b"x"),
+            (b"cookie", b"y"),
+        ]
+    )
+    assert read.accept == Acceptable(True, True)
+    assert read.duplicated == "mcp-name"
+    assert read.text(b"mcp-name") == "a"
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        (b"application/json", True),
+        (b"application/json; charset=UTF-8", True),
+        (b'APPLICATION/JSON;charset="utf-8"', True),
+        (b"application/json; charset=utf-16", False),
+        (b"text/json", False),
+        (b"application/x-www-form-urlencoded", False),
+        (b"", False),
+    ],
+)
+def test_only_json_in_utf8_is_a_body(value: bytes, fits: bool) -> None:
+    """MCP, Streamable HTTP: a POST body is JSON."""
+    assert is_json_type(value) is fits
