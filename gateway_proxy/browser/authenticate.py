@@ -8,7 +8,6 @@ import ipaddress
 from typing import Final
 
 from gateway_proxy.auth.passwords import PasswordHasher
-from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import SignInRefused
 from gateway_proxy.domain.secrets import digest_of
 from gateway_proxy.domain.tenant import User
@@ -27,13 +26,10 @@ ACCOUNT_AND_ADDRESS: Final = "sign-in-account-address"
 class Authenticator:
     """Checks an e-mail address and a password."""
 
-    def __init__(
-        self, database: Database, hasher: PasswordHasher, limiter: Limiter, clock: Clock, audit: AuditTrail
-    ) -> None:
+    def __init__(self, database: Database, hasher: PasswordHasher, limiter: Limiter, audit: AuditTrail) -> None:
         self._database = database
         self._hasher = hasher
         self._limiter = limiter
-        self._clock = clock
         self._audit = audit
 
     async def authenticate(self, email: str, password: str, *, address: str | None) -> User:

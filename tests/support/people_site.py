@@ -59,7 +59,7 @@ class PeopleSite:
         self.next_steps = NextSteps(self.signing)
         self.limiter = open_limiter(None, self.clock)
         self.hasher = quick_hasher()
-        self.authenticator = Authenticator(self.database, self.hasher, self.limiter, self.clock, self.audit)
+        self.authenticator = Authenticator(self.database, self.hasher, self.limiter, self.audit)
         self.sign_in_page = SignInPage(self.pages, self.csrf, self.next_steps)
         sign_in = SignIn(self.sign_in_page, self.sessions, self.authenticator)
         sign_out = SignOut(self.pages, self.sessions, self.csrf, self.next_steps)
