@@ -5,8 +5,9 @@ never held across a wait for anything else. No query and no schema stands here.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, event, make_url, text
@@ -142,8 +143,10 @@ def _prepare_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> 
     """WAL lets readers go on beside the writer; FULL keeps a spent code spent through a power cut."""
     connection.isolation_level = None  # we say BEGIN ourselves
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        cursor.execute(f"PRAGMA {pragma}")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    with suppress(sqlite3.OperationalError):  # kept in the file, and somebody else is just setting it
+        cursor.execute("PRAGMA journal_mode = WAL")
     cursor.close()
 
 

@@ -112,9 +112,6 @@ async def _connect(url: str) -> AsyncIterator[AsyncConnection]:
 def _prepare_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
     """Foreign keys stay off: alembic rebuilds tables, and dropping the old one would cascade. Checked at the end."""
     connection.isolation_level = None  # we say BEGIN ourselves
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.close()
 
 
 def _begin_immediate(connection: Connection) -> None:

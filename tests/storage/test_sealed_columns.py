@@ -1,0 +1,193 @@
+"""Credentials at rest: nothing readable in a dump, nothing that opens elsewhere, keys that change; on both."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import Column, LargeBinary, Table, select, text, update
+from sqlalchemy.orm import Session
+
+from gateway_proxy.domain.backend import Backend
+from gateway_proxy.domain.errors import KeyUnknown, SealBroken
+from gateway_proxy.sealing.keyring import Keyring
+from gateway_proxy.storage.sql import backends, providers
+from gateway_proxy.storage.sql.database import Database
+from gateway_proxy.storage.sql.sealed import SEALED_COLUMNS, count_by_key, reseal
+from gateway_proxy.storage.sql.tables import metadata
+from tests.storage.test_definitions import a_backend, a_provider
+from tests.support.clock import START
+from tests.support.factories import make_access_token, make_personal_token, make_tenant, make_user
+
+NEW = Keyring(["another-key-for-tests-that-is-long-0002"])
+BOTH = Keyring(["another-key-for-tests-that-is-long-0002", "a-key-for-tests-that-is-long-enough-0001"])
+
+
+async def put(database: Database, backend: Backend, keyring: Keyring) -> Backend:
+    """Store a backend."""
+    return await database.run(
+        backends.put_backend, tenant_id=backend.tenant_id, backend=backend, keyring=keyring, now=START
+    )
+
+
+async def names(database: Database, tenant_id: str, keyring: Keyring) -> Sequence[tuple[str, bool]]:
+    """What is listed, and whether it can be read."""
+    listed = await database.read(backends.list_backends, tenant_id=tenant_id, keyring=keyring)
+    return [(backend.name, not backend.unreadable) for backend in listed]
+
+
+def dump(session: Session) -> bytes:
+    """Everything that the database holds, as somebody with a copy of it would see it."""
+    content = bytearray()
+    for table in metadata.sorted_tables:
+        for row in session.execute(text(f'SELECT * FROM "{table.name}"')):
+            for value in row:
+                content += bytes(value) if isinstance(value, bytes | memoryview) else str(value).encode()
+                content += b"\n"
+    return bytes(content)
+
+
+async def test_a_dump_holds_no_token_and_no_credential(database: Database, keyring: Keyring) -> None:
+    """Issue 2: a database dump holds no plaintext token, code, password or credential."""
+    acme = await make_tenant(database)
+    ann = await make_user(database, member_of=[acme])
+    secrets = [
+        await make_access_token(database, tenant=acme, user=ann),
+        await make_personal_token(database, tenant=acme, user=ann),
+    ]
+    await put(
+        database,
+        replace(
+            a_backend(acme.id),
+            url="https://user:url-secret@example.com/mcp?key=query-secret",
+            args=("--token", "argument-secret"),
+            env={"KEY": "environment-secret"},
+            headers={"Authorization": "Bearer header-secret"},
+        ),
+        keyring,
+    )
+    provider = replace(a_provider(acme.id), api_key="key-secret", default_headers={"X": "default-header-secret"})
+    await database.run(providers.put_provider, tenant_id=acme.id, provider=provider, keyring=keyring, now=START)
+    content = await database.read(dump)
+    assert acme.slug.encode() in content
+    assert b"-secret" not in content
+    for secret in secrets:
+        assert secret.encode() not in content
+        assert secret.encode()[6:] not in content
+
+
+def test_every_sealed_column_of_the_schema_is_rotated() -> None:
+    """Security K2: a new sealed column cannot be forgotten. Grace copies are sealed under the presented secret."""
+    sealed = {
+        f"{table.name}.{column.name}"
+        for table in metadata.sorted_tables
+        for column in table.columns
+        if isinstance(column.type, LargeBinary) and column.name.startswith("sealed_")
+    }
+    assert sealed - {"refresh_tokens.sealed_response"} == {
+        f"{column.table.name}.{column.name}" for column in SEALED_COLUMNS
+    }
+
+
+@pytest.mark.parametrize("column", SEALED_COLUMNS, ids=str)
+async def test_a_ciphertext_moved_to_another_row_or_tenant_does_not_open(
+    database: Database, keyring: Keyring, column: Column[Any]
+) -> None:
+    """Security K1: bound to tenant, table, column and row."""
+    table, name = column.table, column.name
+    acme, beta = await make_tenant(database), await make_tenant(database)
+    for tenant, called in ((acme, "one"), (acme, "two"), (beta, "one")):
+        await put(database, a_backend(tenant.id, called), keyring)
+        provider = a_provider(tenant.id, called)
+        await database.run(providers.put_provider, tenant_id=tenant.id, provider=provider, keyring=keyring, now=START)
+
+    def copy(session: Session, *, tenant_id: str) -> None:
+        mine = (table.c.tenant_id == acme.id) & (table.c.name == "one")
+        other = (table.c.tenant_id == tenant_id) & (table.c.name == ("two" if tenant_id == acme.id else "one"))
+        value = session.scalar(select(table.c[name]).where(mine))
+        session.execute(update(table).where(other).values({name: value}))
+
+    for victim, called in ((acme, "two"), (beta, "one")):
+        await database.run(copy, tenant_id=victim.id)
+        with pytest.raises(SealBroken):
+            await find(database, table, victim.id, called, keyring)
+    assert await find(database, table, acme.id, "one", keyring) is not None
+
+
+async def find(database: Database, table: Table, tenant_id: str, name: str, keyring: Keyring) -> object:
+    """A backend or a provider, by its table."""
+    if table.name == "backends":
+        return await database.read(backends.find_backend, tenant_id=tenant_id, name=name, keyring=keyring)
+    return await database.read(providers.find_provider, tenant_id=tenant_id, name=name, keyring=keyring)
+
+
+async def test_a_ciphertext_moved_to_another_column_does_not_open(database: Database, keyring: Keyring) -> None:
+    """Security K1."""
+    acme = await make_tenant(database)
+    await put(database, a_backend(acme.id), keyring)
+    await database.run(lambda s: s.execute(text("UPDATE backends SET sealed_env = sealed_headers")))
+    with pytest.raises(SealBroken):
+        await database.read(backends.list_backends, tenant_id=acme.id, keyring=keyring)
+
+
+async def test_a_lost_key_makes_only_its_own_definitions_unreadable(database: Database, keyring: Keyring) -> None:
+    """Security F16: only those secrets fail, and they are named."""
+    acme = await make_tenant(database)
+    old = await put(database, a_backend(acme.id, "old"), keyring)
+    await put(database, a_backend(acme.id, "young"), NEW)
+    assert await names(database, acme.id, NEW) == [("old", False), ("young", True)]
+    with pytest.raises(KeyUnknown) as error:
+        await find(database, metadata.tables["backends"], acme.id, "old", NEW)
+    assert error.value.key_id == keyring.key_ids[0]
+    assert await database.read(count_by_key) == {keyring.key_ids[0]: 4, NEW.key_ids[0]: 4}
+    mended = await put(database, a_backend(acme.id, "old"), NEW)
+    assert (mended.id, mended.revision) == (old.id, 2)
+    assert await names(database, acme.id, NEW) == [("old", True), ("young", True)]
+
+
+async def test_rotation_seals_everything_anew_in_small_steps(database: Database, keyring: Keyring) -> None:
+    """Security K2, O1: old values open before, during and after; the old key can go when it is done."""
+    acme = await make_tenant(database)
+    for number in range(3):
+        await put(database, a_backend(acme.id, f"b{number}"), keyring)
+    provider = a_provider(acme.id)
+    await database.run(providers.put_provider, tenant_id=acme.id, provider=provider, keyring=keyring, now=START)
+    before = await database.read(backends.list_backends, tenant_id=acme.id, keyring=keyring)
+    steps = []
+    while done := await database.run(reseal, keyring=BOTH, limit=5):
+        steps.append(done)
+        assert await database.read(backends.list_backends, tenant_id=acme.id, keyring=BOTH) == before
+    assert steps == [5, 5, 4]
+    assert await database.read(count_by_key) == {NEW.key_ids[0]: 14}
+    assert await database.read(backends.list_backends, tenant_id=acme.id, keyring=NEW) == before
+    found = await database.read(providers.find_provider, tenant_id=acme.id, name="local", keyring=NEW)
+    assert found is not None
+    assert found.api_key == "sk-live"
+
+
+async def test_edits_during_a_rotation_are_not_set_back(database: Database, keyring: Keyring) -> None:
+    """Security F16: rotate under load."""
+    acme = await make_tenant(database)
+    for number in range(10):
+        await put(database, a_backend(acme.id, f"b{number}"), keyring)
+
+    async def rotate() -> None:
+        while await database.run(reseal, keyring=BOTH, limit=3):
+            pass
+
+    async def edit(number: int) -> None:
+        await put(database, replace(a_backend(acme.id, f"b{number}"), env={"N": f"edited-{number}"}), BOTH)
+
+    await asyncio.gather(rotate(), *(edit(number) for number in range(10)))
+    await rotate()
+    listed = await database.read(backends.list_backends, tenant_id=acme.id, keyring=NEW)
+    assert [backend.env for backend in listed] == [{"N": f"edited-{number}"} for number in range(10)]
+
+
+async def test_rotation_stops_at_a_value_that_no_key_opens(database: Database, keyring: Keyring) -> None:
+    """Security F16: a missing key is said, not passed over."""
+    acme = await make_tenant(database)
+    await put(database, a_backend(acme.id), keyring)
+    with pytest.raises(KeyUnknown):
+        await database.run(reseal, keyring=NEW)
