@@ -32,6 +32,7 @@ class Csrf:
         self._signing = signing
         parts = urlsplit(public_url)
         self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._is_loopback = parts.scheme == "http"
 
     def token(self, request: Request, purpose: str) -> str:
         """The value of the form's hidden field `csrf`. Any number may be minted; each stays good for 12 hours."""
@@ -55,12 +56,13 @@ class Csrf:
         """Believe what the browser says about the page that posted (Fetch §3.2, Fetch Metadata §2.4).
 
         Our pages send no referrer, which turns their own Origin into `null` (Fetch, "serializing a request origin"), so
-        `null` counts only together with Sec-Fetch-Site. A client that sends neither header is no browser.
+        `null` counts only together with Sec-Fetch-Site, which browsers send to https and most of them to loopback http.
+        A client that sends neither header is no browser.
         """
         site = request.headers.get("sec-fetch-site")
         origin = request.headers.get("origin")
         if site is not None and site not in {"same-origin", "none"}:
             raise CsrfFailed
-        if origin is None or origin == self._origin or (origin == "null" and site is not None):
+        if origin is None or origin == self._origin or (origin == "null" and (site is not None or self._is_loopback)):
             return
         raise CsrfFailed

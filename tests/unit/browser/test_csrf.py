@@ -3,6 +3,8 @@
 import httpx2
 import pytest
 
+from gateway_proxy.sealing.keyring import Keyring
+from gateway_proxy.storage.sql.database import Database
 from tests.support.clock import FakeClock
 from tests.support.form_filling import SAME_ORIGIN, form_of, sign_in, submit
 from tests.support.people import PUBLIC_URL, People
@@ -118,3 +120,16 @@ async def test_a_form_is_good_for_twelve_hours(http: httpx2.AsyncClient, people:
     response = await http.post("/sign-out", data={"csrf": token}, headers=SAME_ORIGIN)
     assert response.status_code == 403
     assert "reload the page" in response.text
+
+
+async def test_on_loopback_http_a_browser_without_fetch_metadata_can_sign_in(
+    database: Database, keyring: Keyring, clock: FakeClock, people: People
+) -> None:
+    """Not every browser sends Sec-Fetch-Site to http://127.0.0.1; the token alone has to do there."""
+    await people.user(password="correct horse")
+    loopback = "http://127.0.0.1:8000"
+    app = PeopleSite(database, keyring, clock, public_url=loopback).app
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=loopback) as http:
+        page = await http.get("/sign-in")
+        response = await submit(http, form_of(page, "/sign-in"), FILLED, headers={"Origin": "null"})
+    assert response.status_code == 303
