@@ -1,0 +1,130 @@
+"""`gateway-proxy serve`: prepare the database, start the runner, supervise the workers."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from gateway_proxy.cli.bootstrap import FirstSecrets, bootstrap, welcome
+from gateway_proxy.cli.config import read_config
+from gateway_proxy.cli.environment import Surroundings, read_surroundings
+from gateway_proxy.cli.runner_process import RunnerProcess
+from gateway_proxy.cli.supervisor import Supervisor, bind, server_config
+from gateway_proxy.domain.clock import SystemClock
+from gateway_proxy.provisioning.apply import apply
+from gateway_proxy.provisioning.desired_state import DEFAULT_TENANT, DesiredState
+from gateway_proxy.provisioning.environment_aliases import desired_state_from_environment
+from gateway_proxy.services import open_core
+from gateway_proxy.settings import Settings, extend_process_environment
+from gateway_proxy.storage.sql.migrate import upgrade
+from gateway_proxy.telemetry.logs import configure_logs, get_log
+
+log = get_log(__name__)
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be applied before serving: the file first, then what older environment names add."""
+
+    states: tuple[DesiredState, ...]
+    notices: tuple[str, ...]
+
+
+@click.command()
+@click.option("--transport", type=click.Choice(["http", "sse", "streamable-http"]), default="http", show_default=True,
+              help="All three serve every HTTP surface; the older names are accepted.")  # fmt: skip
+@click.option("--host", metavar="ADDRESS", help="Address to listen on (GATEWAY_HOST).")
+@click.option("--port", metavar="PORT", help="Port to listen on (GATEWAY_PORT).")
+@click.option("--workers", metavar="NUMBER", help="Worker processes (GATEWAY_WORKERS); more than one needs Redis.")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Configuration file to apply first.")
+@click.option("--log-level", type=click.Choice(LOG_LEVELS, case_sensitive=False), help="GATEWAY_LOG_LEVEL.")
+@click.option("--name", metavar="NAME", help="A name for this gateway in its log lines.")
+@click.option("--bootstrap", "first_look", is_flag=True, help="On an empty database, add something to look at.")
+def serve(
+    transport: str,
+    host: str | None,
+    port: str | None,
+    workers: str | None,
+    config: Path | None,
+    log_level: str | None,
+    name: str | None,
+    first_look: bool,
+) -> None:
+    """Serve the gateway over HTTP.
+
+    Brings the database to this version's schema, applies the configuration file, starts a runner for stdio and SSE
+    servers (unless GATEWAY_RUNNER_URL names one), and serves. SIGTERM lets calls in flight finish, for up to 25 s.
+
+    \b
+    Examples:
+      gateway-proxy serve --config gateway.yaml
+      GATEWAY_REDIS_URL=redis://127.0.0.1/0 gateway-proxy serve --workers 4
+      gateway-proxy serve --bootstrap
+    """
+    del transport  # every HTTP surface is always there
+    given = {"GATEWAY_HOST": host, "GATEWAY_PORT": port, "GATEWAY_WORKERS": workers, "GATEWAY_LOG_LEVEL": log_level}
+    surroundings = read_surroundings({key: value for key, value in given.items() if value is not None})
+    settings, clock = surroundings.settings, SystemClock()
+    configure_logs(settings.log_level)
+    wanted = _read_wanted(config or surroundings.older_config, surroundings.environ)
+    _log_start(surroundings, wanted, name)
+    listener = bind(settings, clock)
+    secrets = asyncio.run(_prepare(settings, wanted, first_look=first_look))
+    extend_process_environment(surroundings.changes)
+    runner = _start_runner(settings, surroundings, clock)
+    if first_look:
+        click.echo(welcome(settings.public_url, secrets))
+    Supervisor(server_config(settings), listener, runner, clock).serve()
+
+
+def _read_wanted(config: Path | None, environ: Mapping[str, str]) -> Wanted:
+    """The file is the whole truth about the tenants in it: environment names add only where it has no say."""
+    aliases, notices = desired_state_from_environment(environ)
+    if config is None:
+        return Wanted((aliases,) if aliases.tenants else (), tuple(notices))
+    state = read_config(config, environ)
+    if aliases.tenants and state.find_tenant(DEFAULT_TENANT) is not None:
+        ignored = tuple(f"{notice} (ignored: {config} has that tenant)" for notice in notices)
+        return Wanted((state,), ignored)
+    return Wanted((state, aliases) if aliases.tenants else (state,), tuple(notices))
+
+
+def _log_start(surroundings: Surroundings, wanted: Wanted, name: str | None) -> None:
+    settings = surroundings.settings
+    log.info("gateway_starting", gateway=name, public_url=settings.public_url, workers=settings.workers)
+    for notice in (*surroundings.notices, *wanted.notices):
+        log.warning("older_environment_name", notice=notice)
+
+
+async def _prepare(settings: Settings, wanted: Wanted, *, first_look: bool) -> FirstSecrets | None:
+    """Schema, first state, configuration: everything that has to be in the database before a worker looks."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    await upgrade(settings.database_url)
+    async with open_core(settings) as core:
+        secrets = await bootstrap(core) if first_look else None
+        for state in wanted.states:
+            report = await apply(core.database, core.keyring, core.hasher, core.clock, state)
+            for change in report.changes:
+                log.info("configuration_changed", change=str(change))
+            for notice in report.notices:
+                log.warning("configuration_not_applied", notice=notice)
+        return secrets
+
+
+def _start_runner(settings: Settings, surroundings: Surroundings, clock: SystemClock) -> RunnerProcess | None:
+    if settings.runner_url:
+        return None
+    runner = RunnerProcess(
+        data_dir=settings.data_dir,
+        port=settings.port,
+        environ=surroundings.environ,
+        log_level=settings.log_level,
+        clock=clock,
+    )
+    runner.start()
+    extend_process_environment(runner.address)
+    return runner
