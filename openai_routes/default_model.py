@@ -1,4 +1,4 @@
-"""Which model a provider offers first, for `mcp-gateway` where no assistant names one. Asked by chats, never by lists."""
+"""Which model a provider offers first, for `mcp-gateway` where no assistant names one. Asked by chats only."""
 
 from dataclasses import dataclass, field
 from typing import Final

@@ -1,6 +1,6 @@
 """Runs one call of the gateway's own tools through the router, and turns what comes back into text for the model."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -8,7 +8,7 @@ import msgspec
 
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.caller import Caller
-from gateway_proxy.router.messages import Failure, Notification, Result
+from gateway_proxy.router.messages import Failure, Result
 from openai_routes.introduction import plain
 from openai_routes.tool_bridge import CALLER, ToolSelection
 from openai_routes.tool_results import RESULT_LIMIT, ToolOutcome, failed, read_result
@@ -30,9 +30,9 @@ class ToolCallsToEnd(Protocol):
         name: str,
         arguments: bytes,
         timeout: float | None = None,
-        on_progress: Callable[[Notification], None] | None = None,
+        on_progress: Callable[[bytes], Awaitable[None]] | None = None,
     ) -> Result | Failure:
-        """Authorize, route, call and record one tool call."""
+        """Authorize, route, call and record one tool call; `on_progress` gets raw notifications."""
 
 
 class _ProgressParams(msgspec.Struct):
@@ -80,8 +80,8 @@ class OwnTools:
         if catalog_name is None or name in (self.selection.search_name, self.selection.call_name):
             return failed(f"there is no tool named '{plain(name, 80)}'")
 
-        def notified(notification: Notification) -> None:
-            text = progress_text(notification.raw)
+        async def notified(raw: bytes) -> None:
+            text = progress_text(raw)
             if text:
                 on_progress(text)
 

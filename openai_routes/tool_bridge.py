@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.caller import Caller
-from gateway_proxy.router.catalog import ToolPage
+from gateway_proxy.router.view import ToolPage
 from openai_routes.errors import FieldInvalid
 from openai_routes.introduction import ToolSummary, plain
 from openai_routes.tool_names import assign_names
@@ -27,6 +27,7 @@ CALLER: Final = Caller(
     client_info_json=b'{"name":"gateway-proxy","title":"Chat","version":"1"}',
     capabilities_json=b"{}",
     modern=False,
+    surface="openai",
 )
 PAGES_LIMIT: Final = 64
 TOOLS_LIMIT: Final = 128

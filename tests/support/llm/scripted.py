@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -215,7 +216,7 @@ def complaint_about(body: JSONObject, headers: Mapping[str, str]) -> str:
     roles = [message["role"] for message in body["messages"]]
     if not roles or roles[0] != "user":
         return "messages: first message must use the user role"
-    if any(a == b for a, b in zip(roles, roles[1:], strict=False)):
+    if any(a == b for a, b in pairwise(roles)):
         return "messages: roles must alternate"
     return _complaint_about_blocks(body)
 

@@ -20,8 +20,8 @@ from gateway_proxy.domain.provider import Provider
 from gateway_proxy.domain.tenant import Role, Tenant, TenantContext
 from gateway_proxy.egress.guard import EgressGuard
 from gateway_proxy.router.caller import Caller
-from gateway_proxy.router.catalog import ToolPage
-from gateway_proxy.router.messages import Failure, Notification, Result
+from gateway_proxy.router.messages import Failure, Result
+from gateway_proxy.router.view import ToolPage
 from gateway_proxy.telemetry.audit import AuditTrail
 from openai_routes.assistants import TenantModels
 from openai_routes.kept_turns import KeptTurns, MemoryTurns
@@ -83,7 +83,7 @@ class FixedTools:
         return ToolPage(page, b"[" + b",".join(page) + b"]", str(end) if end < len(listed) else None)
 
 
-OnProgress = Callable[[Notification], None]
+OnProgress = Callable[[bytes], Awaitable[None]]
 Tool = Callable[[dict[str, Any], OnProgress], Awaitable[Result | Failure]]
 
 
@@ -109,12 +109,16 @@ class FixedCalls:
         self.made.append((name, given))
         if name not in self.tools:
             raise ToolUnknown(name)
-        return await self.tools[name](given, on_progress or (lambda _: None))
+        return await self.tools[name](given, on_progress or _ignore)
 
 
 def text_result(text: str, **more: object) -> Result:
     """The raw result of a tool that says `text`."""
     return Result(msgspec.json.encode({"content": [{"type": "text", "text": text}], **more}))
+
+
+async def _ignore(raw: bytes) -> None:
+    """Nobody asked for progress."""
 
 
 async def write_nothing(events: Sequence[AuditEvent]) -> None:

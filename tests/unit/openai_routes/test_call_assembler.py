@@ -33,7 +33,7 @@ def assemble(*fragments: Fragment) -> list[tuple[str, str]]:
             id="OpenAI: id and name first, arguments in pieces",
         ),
         pytest.param(
-            [(0, "call_a1b2c3d4", "f", "{"), (1, "call_e1f2a3b4", "g", "{"), (0, None, None, "}"), (1, None, None, "}")],
+            [(0, "call_a1", "f", "{"), (1, "call_e1", "g", "{"), (0, None, None, "}"), (1, None, None, "}")],
             [("f", "{}"), ("g", "{}")],
             id="two calls interleaved by index",
         ),

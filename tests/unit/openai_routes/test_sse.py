@@ -1,5 +1,7 @@
 """The framing of server-sent events (WHATWG HTML §9.2)."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ def test_events_do_not_depend_on_how_the_bytes_arrive(cuts: list[int], newline: 
     reader = SseReader()
     found: list[bytes] = []
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         found += reader.feed(stream[start:end])
     assert found + reader.finish() == EVENTS
 
@@ -32,6 +34,6 @@ def test_the_last_event_counts_without_its_empty_line() -> None:
 def test_an_endless_event_is_refused() -> None:
     """Security D2."""
     reader = SseReader()
+    reader.feed(b"x" * EVENT_LIMIT)
     with pytest.raises(EventTooLarge):
-        for _ in range(EVENT_LIMIT // 1_000_000 + 2):
-            reader.feed(b"x" * 1_000_000)
+        reader.feed(b"x")
