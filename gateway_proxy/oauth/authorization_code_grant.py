@@ -16,7 +16,7 @@ from gateway_proxy.oauth.authlib_server import ClientView, FormRequest, GatewayS
 from gateway_proxy.oauth.authorization_request import find_resource
 from gateway_proxy.oauth.members import allowed_scope
 from gateway_proxy.oauth.vocabulary import AUTH_METHODS
-from gateway_proxy.storage.sql.codes import find_code, take_code
+from gateway_proxy.storage.sql.codes import find_authorization_code, take_code
 from gateway_proxy.storage.sql.tokens import lock_family, revoke_family
 
 
@@ -71,7 +71,7 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
     def query_authorization_code(self, code: str, client: ClientView) -> CodeView:
         """Find the code, spent ones included: what became of it is decided when it is taken."""
         digest = digest_of(code)
-        found = find_code(self.server.session, digest=digest)
+        found = find_authorization_code(self.server.session, digest=digest)
         if found is None:
             raise CodeUnknown
         if found.client_id != client.client.id:
@@ -90,8 +90,8 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
         family = lock_family(session, tenant_id=code.tenant_id, family_id=code.family_id)
         if family is None:
             raise CodeUnknown
-        if take_code(session, digest=authorization_code.digest, now=now) is None:
-            found = find_code(session, digest=authorization_code.digest)
+        if take_code(session, tenant_id=code.tenant_id, digest=authorization_code.digest, now=now) is None:
+            found = find_authorization_code(session, digest=authorization_code.digest)
             if found is None or found.used_at is None:
                 raise CodeUnknown
             revoke_family(session, tenant_id=family.tenant_id, family_id=family.id, reason="code_reused", now=now)

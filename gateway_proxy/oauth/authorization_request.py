@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway_proxy.domain.errors import (
-    GatewayError,
     GrantTypeForbidden,
     OAuthError,
     ParameterInvalid,
@@ -50,7 +49,7 @@ class AuthorizationRequest:
     prompt: frozenset[str]
 
 
-class ClientPageError(GatewayError):
+class ClientPageError(Exception):
     """A fault that is shown on a page, because the client or its redirect URI is not established."""
 
     def __init__(self, reason: OAuthError) -> None:
@@ -58,7 +57,7 @@ class ClientPageError(GatewayError):
         self.reason = reason
 
 
-class RedirectableError(GatewayError):
+class RedirectableError(Exception):
     """A fault that is reported to the client's redirect URI (RFC 6749 §4.1.2.1)."""
 
     def __init__(self, reason: OAuthError, *, redirect_uri: str, state: str | None) -> None:

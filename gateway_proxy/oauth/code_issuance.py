@@ -18,7 +18,7 @@ from gateway_proxy.oauth.authorization_request import AuthorizationRequest
 from gateway_proxy.oauth.members import allowed_scope
 from gateway_proxy.oauth.redirect_uris import redirect_host
 from gateway_proxy.oauth.vocabulary import OAuthConfig
-from gateway_proxy.storage.sql.clients import find_client, keep_client, put_client
+from gateway_proxy.storage.sql.clients import keep_client, put_client
 from gateway_proxy.storage.sql.codes import add_code
 from gateway_proxy.storage.sql.grants import add_grant, find_covering_grant
 from gateway_proxy.storage.sql.tokens import add_family
@@ -104,9 +104,8 @@ def _keep_client(session: Session, *, client: Client, clock: Clock) -> None:
     if client.kind == "metadata_document":
         put_client(session, client=client)
         return
-    if find_client(session, client_id=client.id, now=clock.now()) is None:
+    if not keep_client(session, client_id=client.id, now=clock.now()):
         raise ClientUnknown
-    keep_client(session, client_id=client.id)
 
 
 def _record_grant(session: Session, *, tenant_id: str, consent: Consent, scope: str, clock: Clock) -> Grant:

@@ -195,6 +195,17 @@ async def build_authorization_server(
     database: Database, keyring: Keyring, clock: FakeClock, **configured: Any
 ) -> AuthorizationServer:
     """Put the authorization server together as the composition root does, and add a tenant and a user."""
+    people = People(database, clock)
+    tenant = await people.tenant()
+    user = await people.user(password=PASSWORD)
+    await people.join(user, tenant)
+    return build_worker(database, keyring, clock, tenant=tenant, user=user, **configured)
+
+
+def build_worker(
+    database: Database, keyring: Keyring, clock: FakeClock, *, tenant: Tenant, user: User, **configured: Any
+) -> AuthorizationServer:
+    """One worker of the authorization server: its own connections, cache and limits."""
     config = OAuthConfig(public_url=PUBLIC_URL, **configured)
     audit, documents, people = RecordedAudit(), Documents(), People(database, clock)
     limiter = open_limiter(None, clock)
@@ -226,7 +237,7 @@ async def build_authorization_server(
         consent_page=ConsentPage(pages, csrf, next_steps),
         announce_revocation=announce,
     )
-    sign_in = SignIn(sign_in_page, sessions, Authenticator(database, quick_hasher(), limiter, clock, audit))
+    sign_in = SignIn(sign_in_page, sessions, Authenticator(database, quick_hasher(), limiter, audit))
     sign_out = SignOut(pages, sessions, csrf, next_steps)
     routes = [
         *oauth_routes(services),
@@ -234,9 +245,6 @@ async def build_authorization_server(
         Route("/sign-out", sign_out.handle, methods=["POST"]),
     ]
     app = SurfaceCors(Starlette(routes=routes), public_url=PUBLIC_URL, origins=())
-    tenant = await people.tenant()
-    user = await people.user(password=PASSWORD)
-    await people.join(user, tenant)
     return AuthorizationServer(
         config, database, clock, audit, documents, people, app, tenant, user, verifier, revocations
     )

@@ -6,7 +6,7 @@ No secret is stored, only its digest; the decision whether a client may do somet
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, delete, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from gateway_proxy.domain.oauth import Client
@@ -34,20 +34,27 @@ def put_client(session: Session, *, client: Client) -> None:
 
 def find_client(session: Session, *, client_id: str, now: datetime) -> Client | None:
     """The client of that id, unless its registration expired unused."""
-    unexpired = or_(clients.c.expires_at.is_(None), clients.c.expires_at > now)
-    row = session.execute(select(clients).where(clients.c.id == client_id, unexpired)).one_or_none()
+    row = session.execute(select(clients).where(clients.c.id == client_id, _is_unexpired(now))).one_or_none()
     return None if row is None else _client(row)
 
 
-def keep_client(session: Session, *, client_id: str) -> None:
-    """A user agreed to this client: from now on its registration does not expire."""
-    session.execute(update(clients).where(clients.c.id == client_id).values(expires_at=None))
+def keep_client(session: Session, *, client_id: str, now: datetime) -> bool:
+    """A user agrees to this client: from now on its registration does not expire. False if it is gone already.
+
+    The row stays locked until the transaction ends, so housekeeping cannot remove it in the meantime.
+    """
+    statement = update(clients).where(clients.c.id == client_id, _is_unexpired(now)).values(expires_at=None)
+    return session.execute(statement.returning(clients.c.id)).one_or_none() is not None
 
 
 def remove_client(session: Session, *, client_id: str) -> bool:
     """Delete a client with its grants, codes and tokens. Returns whether there was one."""
     row = session.execute(delete(clients).where(clients.c.id == client_id).returning(clients.c.id)).one_or_none()
     return row is not None
+
+
+def _is_unexpired(now: datetime) -> ColumnElement[bool]:
+    return or_(clients.c.expires_at.is_(None), clients.c.expires_at > now)
 
 
 def _values(client: Client) -> dict[str, Any]:

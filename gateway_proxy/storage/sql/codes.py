@@ -38,13 +38,13 @@ def add_code(session: Session, *, code: AuthorizationCode, digest: bytes, transa
         )
 
 
-def find_code(session: Session, *, digest: bytes) -> AuthorizationCode | None:
+def find_authorization_code(session: Session, *, digest: bytes) -> AuthorizationCode | None:
     """The code of that digest, in whatever state it is. The digest is what says whose it is."""
     row = session.execute(select(authorization_codes).where(authorization_codes.c.digest == digest)).one_or_none()
     return None if row is None else _code(row)
 
 
-def take_code(session: Session, *, digest: bytes, now: datetime) -> AuthorizationCode | None:
+def take_code(session: Session, *, tenant_id: str, digest: bytes, now: datetime) -> AuthorizationCode | None:
     """Mark a code used in the statement that reads it: of concurrent takers exactly one gets it (security AS5).
 
     None when it is unknown, expired or was taken before.
@@ -53,6 +53,7 @@ def take_code(session: Session, *, digest: bytes, now: datetime) -> Authorizatio
         update(authorization_codes)
         .where(
             authorization_codes.c.digest == digest,
+            authorization_codes.c.tenant_id == tenant_id,
             authorization_codes.c.used_at.is_(None),
             authorization_codes.c.expires_at > now,
         )

@@ -175,15 +175,6 @@ def erase_sealed_responses(session: Session, *, tenant_id: str, family_id: str, 
     )
 
 
-def erase_stale_responses(session: Session, *, used_before: datetime) -> None:
-    """Erase, in all tenants, the sealed copies whose grace window is over. Housekeeping."""
-    session.execute(
-        update(refresh_tokens)
-        .where(refresh_tokens.c.sealed_response.is_not(None), refresh_tokens.c.used_at < used_before)
-        .values(sealed_response=None)
-    )
-
-
 def _family(row: Row[Any]) -> TokenFamily:
     return TokenFamily(
         id=row.id,

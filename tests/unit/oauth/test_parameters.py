@@ -1,7 +1,7 @@
 """Form bodies and query strings: what is read, and what is refused."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway_proxy.domain.errors import BodyUnreadable, ParameterMissing, ParameterRepeated, ResourceUnknown
@@ -39,6 +39,7 @@ def test_a_repeated_parameter_is_refused_but_an_identical_resource_is_not() -> N
         read_parameters(b"resource=a&resource=b").verify_none_repeated()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2000))
 def test_no_input_breaks_the_reader(encoded: bytes) -> None:
     """Security, habit 6: parsers are fuzzed."""
