@@ -9,6 +9,7 @@ import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 
 from starlette.requests import Request
@@ -32,7 +33,7 @@ from gateway_proxy.console.routes import ConsoleServices, console_routes
 from gateway_proxy.domain import principal
 from gateway_proxy.domain.errors import AuthError
 from gateway_proxy.edge.cors import SurfaceCors
-from gateway_proxy.edge.health import Draining, Health, Readiness
+from gateway_proxy.edge.health import Draining, Health, Probe, Readiness
 from gateway_proxy.edge.host_check import HostCheck
 from gateway_proxy.edge.request_boundary import RequestBoundary
 from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
@@ -43,12 +44,15 @@ from gateway_proxy.oauth.signin import SignIn, SignInPage, SignOut
 from gateway_proxy.oauth.vocabulary import OAuthConfig
 from gateway_proxy.services import Services, open_services
 from gateway_proxy.settings import Settings
-from gateway_proxy.telemetry.logs import configure_logs, get_log
+from gateway_proxy.storage.sql.assistants import list_assistants
+from gateway_proxy.storage.sql.providers import list_providers
+from gateway_proxy.telemetry.logs import configure_logs
 from gateway_proxy.tenancy.middleware import ResolveTenant
+from openai_routes.assistants import StoredModels
 from openai_routes.errors import auth_error_body
+from openai_routes.kept_turns import MemoryTurns, RedisTurns
+from openai_routes.providers.transport import ProviderConnections
 from openai_routes.routes import OpenAIDeps, openai_routes
-
-log = get_log(__name__)
 
 VERSION = "0.1.0"
 OPENAI_KEY_HEADERS = (b"x-api-key", b"api-key")
@@ -112,7 +116,7 @@ def public_routes(services: Services, draining: Draining) -> list[Route]:
     sign_in_page = SignInPage(people.pages, people.csrf, people.next_steps)
     sign_in = SignIn(sign_in_page, people.sessions, people.authenticator)
     sign_out = SignOut(people.pages, people.sessions, people.csrf, people.next_steps)
-    probes = {"database": services.core.database.ping}
+    probes: dict[str, Probe] = {"database": services.core.database.ping}
     if services.redis is not None:
         probes["redis"] = services.redis.ping
     return [
@@ -169,15 +173,29 @@ def _oauth_services(services: Services, people: People, sign_in_page: SignInPage
     )
 
 
-def openai_surface(services: Services) -> list[Route]:
+def openai_surface(services: Services, connections: ProviderConnections) -> list[Route]:
     """PROTECTED by scope `openai`: /v1."""
+    core, redis = services.core, services.redis
     door = Door(
         principal.Scope.OPENAI,
         auth_error_body,
-        f"{services.core.settings.public_url}/.well-known/oauth-protected-resource/v1",
+        f"{core.settings.public_url}/.well-known/oauth-protected-resource/v1",
         OPENAI_KEY_HEADERS,
     )
-    deps = OpenAIDeps(services.directory, services.catalog, services.core.clock)
+    deps = OpenAIDeps(
+        directory=StoredModels(
+            core.database,
+            core.clock,
+            list_assistants=list_assistants,
+            list_providers=partial(list_providers, keyring=core.keyring),
+        ),
+        catalog=services.relay.catalog,
+        calls=services.relay.tool_calls,
+        turns=MemoryTurns(core.clock) if redis is None else RedisTurns(redis, core.clock),
+        connections=connections,
+        audit=services.audit,
+        clock=core.clock,
+    )
     return [_guarded(route, door, services) for route in openai_routes(deps)]
 
 
@@ -185,7 +203,7 @@ def admin_surface(services: Services) -> list[Route]:
     """PROTECTED by scope `admin`: what operators ask."""
     door = Door(principal.Scope.ADMIN, admin_body)
     routes = [
-        Route("/status", StatusPage(services.catalog, VERSION).handle, methods=["GET"]),
+        Route("/status", StatusPage(services.relay.catalog, VERSION).handle, methods=["GET"]),
         Route("/metrics", MetricsPage(services.metrics).handle, methods=["GET"]),
     ]
     return [_guarded(route, door, services) for route in routes]
@@ -209,8 +227,8 @@ def mcp_surface(services: Services) -> tuple[McpEndpoint, ASGIApp]:
         return principal.Scope.MCP in verified.principal.scopes
 
     endpoint = McpEndpoint(
-        services.catalog,
-        services.tool_calls,
+        services.relay.catalog,
+        services.relay.tool_calls,
         services.sessions,
         services.core.clock,
         EndpointConfig(settings.public_url, settings.cors_origins, ServerIdentity(version=VERSION)),
@@ -261,19 +279,21 @@ class Gateway:
         message: Message = await receive()
         async with self._stack:
             services = await self._stack.enter_async_context(open_services(self._settings))
-            self._build(services)
+            connections = ProviderConnections(services.guard, services.core.clock)
+            self._stack.push_async_callback(connections.close)
+            self._build(services, connections)
             self._drain_on_sigterm()
             await send({"type": "lifespan.startup.complete"})
             message = await receive()
             self._drain()
         await send({"type": f"{message['type']}.complete"})
 
-    def _build(self, services: Services) -> None:
+    def _build(self, services: Services, connections: ProviderConnections) -> None:
         settings = self._settings
         self._endpoint, mcp = mcp_surface(services)
         routes = [
             *public_routes(services, self._draining),
-            *openai_surface(services),
+            *openai_surface(services, connections),
             *admin_surface(services),
         ]
         cors = SurfaceCors(Surfaces(mcp, routes), public_url=settings.public_url, origins=settings.cors_origins)

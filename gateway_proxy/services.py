@@ -5,20 +5,30 @@ manager, so that every exit, clean or not, closes everything in reverse order.
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 
 from gateway_proxy.auth.passwords import PasswordHasher
 from gateway_proxy.auth.revocation_news import RevocationNews
 from gateway_proxy.auth.token_verifier import TokenVerifier
+from gateway_proxy.backends.endpoints import Endpoints
+from gateway_proxy.backends.runner_http import RunnerHttp
+from gateway_proxy.backends.upstreams import Upstreams
 from gateway_proxy.domain.clock import Clock, SystemClock
 from gateway_proxy.domain.errors import SettingsInvalid
 from gateway_proxy.egress.guard import EgressGuard
+from gateway_proxy.egress.http1_pool import open_tls_http, open_unix_http
 from gateway_proxy.egress.policy import EgressPolicy
 from gateway_proxy.limits.limiter import Limiter, open_limiter
+from gateway_proxy.router.call import ToolCalls
+from gateway_proxy.router.catalog import Catalog
+from gateway_proxy.router.directory import BackendDirectory
+from gateway_proxy.router.policy import Policy
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.sessions.opening import open_session_store
 from gateway_proxy.sessions.store import SessionStore
@@ -54,6 +64,15 @@ class Services:
     sessions: SessionStore
     verifier: TokenVerifier
     revocations: RevocationNews
+    relay: "Relay"
+
+
+@dataclass(frozen=True)
+class Relay:
+    """The way to the backends: what is listed, and the one place where a tool call happens."""
+
+    catalog: Catalog
+    tool_calls: ToolCalls
 
 
 @asynccontextmanager
@@ -81,16 +100,19 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         revocations = RevocationNews(redis, verifier)
         await revocations.start()
         stack.push_async_callback(revocations.stop)
+        guard, metrics = EgressGuard(_egress_policy(settings)), Metrics()
+        relay = await stack.enter_async_context(_relay(core, guard, sessions, audit, metrics))
         yield Services(
             core=core,
             redis=redis,
             limiter=open_limiter(redis, core.clock),
-            metrics=Metrics(),
+            metrics=metrics,
             audit=audit,
-            guard=EgressGuard(_egress_policy(settings)),
+            guard=guard,
             sessions=sessions,
             verifier=verifier,
             revocations=revocations,
+            relay=relay,
         )
 
 
@@ -110,3 +132,37 @@ async def _audit_trail(core: Core) -> AsyncIterator[AuditTrail]:
     finally:
         trail.stop()
         await writer
+
+
+@asynccontextmanager
+async def _relay(
+    core: Core, guard: EgressGuard, sessions: SessionStore, audit: AuditTrail, metrics: Metrics
+) -> AsyncIterator[Relay]:
+    directory = BackendDirectory.of_database(core.database, core.keyring, core.clock)
+    upstreams = Upstreams(Endpoints(guard, _open_runner(core.settings), core.clock), sessions, core.clock)
+    catalog = Catalog(directory, upstreams, core.clock)
+    calls = ToolCalls(catalog, upstreams, policy=Policy(), audit=audit, metrics=metrics, clock=core.clock)
+    try:
+        yield Relay(catalog, calls)
+    finally:
+        await catalog.close()
+        await upstreams.close()
+        await directory.close()
+
+
+def _open_runner(settings: Settings) -> RunnerHttp | None:
+    """The runner that hosts stdio and SSE servers, over its unix socket or over TLS with both certificates."""
+    url, key = settings.runner_url, settings.runner_key
+    if url is None or key is None:
+        return None
+    if url.startswith("unix:"):
+        return RunnerHttp(open_unix_http(url.removeprefix("unix:")), key=key)
+    parts = urlsplit(url)
+    try:
+        tls = ssl.create_default_context(cafile=settings.runner_tls_ca)
+        if settings.runner_tls_cert is not None:
+            tls.load_cert_chain(settings.runner_tls_cert, settings.runner_tls_key)
+    except (OSError, ssl.SSLError):
+        problem = "GATEWAY_RUNNER_TLS_CA, _CERT, _KEY: expected PEM files that can be read and fit together"
+        raise SettingsInvalid((problem,)) from None
+    return RunnerHttp(open_tls_http(parts.hostname or "", parts.port or 443, tls=tls), key=key)

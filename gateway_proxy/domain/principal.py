@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from gateway_proxy.domain.tenant import Role
+from gateway_proxy.domain.role import Role
 
 
 class Scope(StrEnum):

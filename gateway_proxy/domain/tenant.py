@@ -1,22 +1,11 @@
 """Tenants, their members, and the context in which every call is made."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from gateway_proxy.domain.principal import Principal
-
-
-class Role(StrEnum):
-    """What a member may do in a tenant."""
-
-    OWNER = "owner"
-    ADMIN = "admin"
-    MEMBER = "member"
+from gateway_proxy.domain.principal import Principal
+from gateway_proxy.domain.role import Role as Role
 
 
 @dataclass(frozen=True, slots=True)
