@@ -115,8 +115,7 @@ class ModernLeg:
 
         def answer(final: Result | Failure) -> Answer:
             if isinstance(final, Result):
-                result = final.raw if final.modern else with_result_type(final.raw)
-                return 200, wire.result_message(request.id, result)
+                return 200, wire.result_message(request.id, with_result_type(final.raw))
             status = MODERN_STATUS.get(final.code, 200)
             return status, wire.error_message(request.id, final.code, final.message, final.data)
 
@@ -186,7 +185,7 @@ def _mismatch(reason: str) -> Refusal:
 
 
 def with_result_type(result: bytes) -> bytes:
-    """The result with a `resultType`, which 2026-07-28 requires and older backends do not send; else untouched.
+    """The result with a `resultType`, which 2026-07-28 requires; older and careless backends send none.
 
     Raises:
         RelayError: The backend's result is not an object.

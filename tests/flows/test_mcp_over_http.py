@@ -22,7 +22,7 @@ from gateway_proxy.router.messages import Failure, Notification, Result
 from gateway_proxy.sessions.memory_store import MemorySessionStore
 from tests.support.clock import FakeClock
 from tests.support.fake_router import FakeCatalog, FakeToolCalls
-from tests.support.uvicorn_server import served
+from tests.support.mcp_backends import serve
 from tests.unit.mcp_endpoint.conftest import ECHO, JSON_AND_SSE, context, request
 
 Mode = Literal["legacy", "auto", "2026-07-28"]
@@ -65,7 +65,7 @@ async def url(calls: FakeToolCalls, clock: FakeClock) -> AsyncIterator[str]:
     """The endpoint's address."""
     config = EndpointConfig(public_url="http://127.0.0.1")
     endpoint = McpEndpoint(ListedCatalog(), calls, MemorySessionStore(clock), clock, config)
-    async with served(AsAnn(endpoint)) as base:
+    async with serve(AsAnn(endpoint)) as base:
         yield f"{base}/mcp"
 
 
