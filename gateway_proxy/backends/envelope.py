@@ -97,8 +97,10 @@ def read_fields(value: bytes | Raw) -> Fields:
         ValueError: It is not an object.
     """
     try:
+        if isinstance(value, bytes) and not value.isascii():
+            value.decode("utf-8")  # members stay raw, and so unchecked, otherwise
         return _fields.decode(value)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ValueError("not a JSON object") from None
 
 
