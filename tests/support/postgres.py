@@ -71,11 +71,14 @@ async def _execute(server: str, statement: str) -> None:
     try:
         connection = await asyncpg.connect(driver_url(server), timeout=20)
     except (OSError, asyncpg.PostgresError) as error:
-        pytest.fail(f"PostgreSQL for the tests cannot be reached: {error}", pytrace=False)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+        problem = f"PostgreSQL for the tests cannot be reached: {error}"
+    else:
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+        return
+    pytest.fail(problem, pytrace=False)
 
 
 def _start(run: TestRun) -> str:
@@ -126,4 +129,6 @@ def _reachable(home: Path, directory: Path) -> Path:
     copy = directory / "package" / home.parent.name / home.name
     shutil.copytree(home, copy, symlinks=True)
     shutil.copytree(libraries, directory / "package" / libraries.name)
+    for made in (copy.parent.parent, copy.parent):
+        made.chmod(0o755)
     return copy

@@ -27,8 +27,10 @@ def empty_redis(url: str) -> None:
     try:
         with redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as client:
             client.flushdb()
+            return
     except redis.RedisError as error:
-        pytest.fail(f"Redis for the tests cannot be used: {error}", pytrace=False)
+        problem = f"Redis for the tests cannot be used: {error}"
+    pytest.fail(problem, pytrace=False)
 
 
 def with_database(url: str, offset: int) -> str:
