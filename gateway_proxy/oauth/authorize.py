@@ -36,7 +36,7 @@ from gateway_proxy.oauth.consent import ConsentPage
 from gateway_proxy.oauth.consent_transaction import ConsentTransactions
 from gateway_proxy.oauth.endpoint import address_of
 from gateway_proxy.oauth.error_pages import to_page
-from gateway_proxy.oauth.parameters import read_form, read_parameters
+from gateway_proxy.oauth.parameters import read_form, read_parameters, read_query
 from gateway_proxy.oauth.redirect_uris import is_loopback, redirect_host
 from gateway_proxy.oauth.redirects import redirect_back
 from gateway_proxy.oauth.signin import SignInPage
@@ -81,9 +81,9 @@ class Authorize:
             return self._refuse(request, reason)
 
     async def _ask(self, request: Request) -> Response:
-        raw = request.scope["query_string"]
-        authorization = await self.requests.validate(read_parameters(raw), address=address_of(request))
-        query = raw.decode("latin-1")
+        query = read_query(request)
+        parameters = read_parameters(query.encode("ascii"))
+        authorization = await self.requests.validate(parameters, address=address_of(request))
         user = await self.sessions.current_user(request)
         if user is None:
             if "none" in authorization.prompt:
@@ -94,7 +94,8 @@ class Authorize:
         if not _must_ask(authorization):
             covered = await self.database.read(list_covered_tenants, user_id=user.id, authorization=authorization)
             if len(covered) == 1:
-                return await self._send_code(Consent(authorization, user.id, covered[0], new_id()))
+                consent = Consent(authorization, user.id, covered[0], new_id(), is_on_record=True)
+                return await self._send_code(consent)
         if "none" in authorization.prompt:
             raise _redirectable(ConsentNeeded(), authorization)
         return await self._show_consent(request, user, authorization, query)
@@ -120,7 +121,7 @@ class Authorize:
         transaction = self.transactions.get(
             form.get("transaction"), user_id=user.id, binding=self.sessions.binding(request)
         )
-        parameters = read_parameters(transaction.query.encode("latin-1"))
+        parameters = read_parameters(transaction.query.encode("ascii"))
         authorization = await self.requests.validate(parameters, address=address_of(request))
         decision = form.get("decision")
         if decision == "deny":

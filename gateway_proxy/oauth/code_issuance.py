@@ -10,7 +10,7 @@ from datetime import timedelta
 from sqlalchemy.orm import Session
 
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import AlreadyExists, ClientUnknown, ConsentSpent
+from gateway_proxy.domain.errors import AlreadyExists, ClientUnknown, ConsentSpent, ConsentStale
 from gateway_proxy.domain.ids import new_id, new_secret
 from gateway_proxy.domain.oauth import AuthorizationCode, Client, Grant, TokenFamily
 from gateway_proxy.domain.secrets import digest_of
@@ -20,19 +20,23 @@ from gateway_proxy.oauth.redirect_uris import redirect_host
 from gateway_proxy.oauth.vocabulary import OAuthConfig
 from gateway_proxy.storage.sql.clients import keep_client, put_client
 from gateway_proxy.storage.sql.codes import add_code
-from gateway_proxy.storage.sql.grants import add_grant, find_covering_grant
+from gateway_proxy.storage.sql.grants import add_grant, find_covering_grant, lock_grant
 from gateway_proxy.storage.sql.tokens import add_family
 from gateway_proxy.storage.sql.users import list_memberships
 
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """Who agreed to what, where. `transaction_id` is good for one code."""
+    """Who agreed to what, where. `transaction_id` is good for one code.
+
+    `is_on_record` says that nobody was asked now, because an earlier consent covers the request.
+    """
 
     authorization: AuthorizationRequest
     user_id: str
     tenant_id: str
     transaction_id: str
+    is_on_record: bool = False
 
 
 def issue_code(session: Session, *, tenant_id: str, consent: Consent, config: OAuthConfig, clock: Clock) -> str:
@@ -42,6 +46,7 @@ def issue_code(session: Session, *, tenant_id: str, consent: Consent, config: OA
         MembershipEnded: The user is no member of the tenant.
         ClientUnknown: The client's registration expired in the meantime.
         ConsentSpent: This consent gave a code before.
+        ConsentStale: The consent on record was taken back in the meantime.
     """
     now, request = clock.now(), consent.authorization
     scope = allowed_scope(session, tenant_id=tenant_id, user_id=consent.user_id, scope=" ".join(request.scope))
@@ -119,8 +124,10 @@ def _record_grant(session: Session, *, tenant_id: str, consent: Consent, scope: 
         redirect_host=host,
         scope=frozenset(scope.split()),
     )
-    if covering is not None:
+    if covering is not None and lock_grant(session, tenant_id=tenant_id, grant_id=covering.id) is not None:
         return covering
+    if consent.is_on_record:
+        raise ConsentStale
     grant = Grant(
         id=new_id(),
         tenant_id=tenant_id,

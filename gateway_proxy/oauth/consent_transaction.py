@@ -18,7 +18,7 @@ PURPOSE: Final = "authorize"
 
 @dataclass(frozen=True, slots=True)
 class ConsentTransaction:
-    """`query` is the raw query string of the authorization request; `binding` names the browser."""
+    """`query` is the query string of the authorization request, in ASCII; `binding` names the browser."""
 
     id: str
     query: str

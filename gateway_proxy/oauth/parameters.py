@@ -5,10 +5,11 @@ No multipart (security: incidents 25 and 26) and no meaning of any parameter.
 """
 
 import asyncio
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -19,7 +20,7 @@ from gateway_proxy.domain.errors import (
     ParameterRepeated,
     ResourceUnknown,
 )
-from gateway_proxy.oauth.vocabulary import BODY_LIMIT
+from gateway_proxy.oauth.vocabulary import BODY_LIMIT, QUERY_LIMIT
 
 MAXIMUM_FIELDS: Final = 64
 BODY_SECONDS: Final = 30.0
@@ -80,6 +81,18 @@ def read_parameters(encoded: bytes) -> Parameters:
             repeated.add(name)
         values.setdefault(name, value)
     return Parameters(values, frozenset(repeated))
+
+
+def read_query(request: Request) -> str:
+    """A request's query string, byte for byte, in ASCII: stray bytes beyond it are percent-encoded as they are.
+
+    Raises:
+        BodyUnreadable: Over 16 KiB; it has to fit into the forms that carry it on.
+    """
+    raw: bytes = request.scope["query_string"]
+    if len(raw) > QUERY_LIMIT:
+        raise BodyUnreadable(f"a query of at most {QUERY_LIMIT} bytes")
+    return quote(raw, safe=string.punctuation)
 
 
 async def read_body(request: Request, *, limit: int = BODY_LIMIT) -> bytes:

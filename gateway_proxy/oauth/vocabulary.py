@@ -12,6 +12,7 @@ AUTH_METHODS: Final = ("none", "client_secret_post", "client_secret_basic")
 SECRET_METHODS: Final = ("client_secret_post", "client_secret_basic")
 
 BODY_LIMIT: Final = 65536  # bytes of any request body here
+QUERY_LIMIT: Final = 16384  # bytes of an authorization request's query
 STATE_LIMIT: Final = 4096  # bytes of `state`
 CONSENT_PURPOSE: Final = "consent"  # of the CSRF token on the consent form
 

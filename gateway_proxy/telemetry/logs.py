@@ -81,7 +81,7 @@ def configure_logs(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("httpx2", "httpcore2", "asyncio", "aiosqlite", "mcp", "uvicorn.access", "alembic"):
+    for noisy in ("httpx2", "httpcore2", "authlib", "asyncio", "aiosqlite", "mcp", "uvicorn.access", "alembic"):
         logging.getLogger(noisy).setLevel("WARNING")
 
 

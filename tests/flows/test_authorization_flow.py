@@ -11,6 +11,7 @@ from gateway_proxy.domain.errors import TokenInvalid
 from gateway_proxy.domain.tenant import Role
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.storage.sql.database import Database
+from gateway_proxy.storage.sql.grants import list_grants, revoke_grant
 from gateway_proxy.storage.sql.users import remove_membership
 from tests.support.authorization_server import (
     PASSWORD,
@@ -327,3 +328,18 @@ async def test_losing_the_membership_ends_tokens_and_refreshing(
 def _consent_form(html: str) -> dict[str, str]:
     form = next(form for form in read_forms(html) if "transaction" in form.fields)
     return form.fields
+
+
+async def test_a_consent_taken_back_is_asked_for_again_and_its_tokens_are_dead(
+    server: AuthorizationServer, client: OAuthClient, http: httpx2.AsyncClient
+) -> None:
+    """Security B4 and the account page: revoking a grant ends every family under it."""
+    tokens = await client.connect()
+    [(grant, name)] = await server.database.read(list_grants, tenant_id=server.tenant.id, user_id=server.user.id)
+    assert name == "Test client"
+    owner = {"tenant_id": server.tenant.id, "user_id": server.user.id}
+    assert await server.database.run(revoke_grant, **owner, grant_id=grant.id, now=server.clock.now())
+
+    assert (await client.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
+    again = await http.get(f"/oauth/authorize?{client.authorize_query()}", follow_redirects=False)
+    assert again.status_code == 200

@@ -49,6 +49,17 @@ def find_covering_grant(
     return next((_grant(row) for row in rows if scope <= frozenset(row.scope.split())), None)
 
 
+def lock_grant(session: Session, *, tenant_id: str, grant_id: str) -> Grant | None:
+    """A grant if it is alive, kept from being revoked until the transaction ends: a family may be put under it."""
+    statement = (
+        select(grants)
+        .where(grants.c.id == grant_id, grants.c.tenant_id == tenant_id, grants.c.revoked_at.is_(None))
+        .with_for_update(key_share=True)
+    )
+    row = session.execute(statement).one_or_none()
+    return None if row is None else _grant(row)
+
+
 def list_grants(session: Session, *, tenant_id: str, user_id: str) -> list[tuple[Grant, str]]:
     """A user's living grants in the tenant with the client's name, newest first."""
     rows = session.execute(
@@ -61,28 +72,33 @@ def list_grants(session: Session, *, tenant_id: str, user_id: str) -> list[tuple
 
 
 def revoke_grant(session: Session, *, tenant_id: str, user_id: str, grant_id: str, now: datetime) -> bool:
-    """End a grant and every token that came from it. Returns whether there was a living one."""
-    row = session.execute(
-        update(grants)
-        .where(
-            grants.c.id == grant_id,
-            grants.c.tenant_id == tenant_id,
-            grants.c.user_id == user_id,
-            grants.c.revoked_at.is_(None),
-        )
-        .values(revoked_at=now)
-        .returning(grants.c.id)
-    ).one_or_none()
-    if row is None:
+    """End a grant and every token that came from it. Returns whether there was a living one.
+
+    Families are locked before their grant, as everywhere; those that came under it while we waited are ended too.
+    """
+    owned = (
+        (grants.c.id == grant_id)
+        & (grants.c.tenant_id == tenant_id)
+        & (grants.c.user_id == user_id)
+        & grants.c.revoked_at.is_(None)
+    )
+    if session.execute(select(grants.c.id).where(owned)).one_or_none() is None:
         return False
-    families = session.scalars(
-        select(token_families.c.id).where(
-            token_families.c.grant_id == grant_id, token_families.c.tenant_id == tenant_id
-        )
-    ).all()
-    for family_id in sorted(families):
+    _revoke_families(session, tenant_id=tenant_id, grant_id=grant_id, now=now)
+    statement = update(grants).where(owned).values(revoked_at=now)
+    was_alive = session.execute(statement.returning(grants.c.id)).one_or_none() is not None
+    _revoke_families(session, tenant_id=tenant_id, grant_id=grant_id, now=now)
+    return was_alive
+
+
+def _revoke_families(session: Session, *, tenant_id: str, grant_id: str, now: datetime) -> None:
+    living = select(token_families.c.id).where(
+        token_families.c.grant_id == grant_id,
+        token_families.c.tenant_id == tenant_id,
+        token_families.c.revoked_at.is_(None),
+    )
+    for family_id in session.scalars(living.order_by(token_families.c.id)).all():
         revoke_family(session, tenant_id=tenant_id, family_id=family_id, reason="grant_revoked", now=now)
-    return True
 
 
 def _grant(row: Row[Any]) -> Grant:

@@ -108,7 +108,9 @@ async def test_resources_may_repeat_only_identically(client: OAuthClient) -> Non
     assert (await ask(client, different))[1]["error"] == "invalid_target"
 
 
-@pytest.mark.parametrize("query", ["client_id=%FF", "client_id=%00", "client_id=a&" + "x=1&" * 80])
+@pytest.mark.parametrize(
+    "query", ["client_id=%FF", "client_id=%00", "client_id=a&" + "x=1&" * 80, "client_id=" + "a" * 16_385]
+)
 async def test_a_query_that_cannot_be_read_is_a_page(client: OAuthClient, query: str) -> None:
     """Security AS13."""
     assert (await ask(client, query))[0] == 400

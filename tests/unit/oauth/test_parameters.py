@@ -3,9 +3,10 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.requests import Request
 
 from gateway_proxy.domain.errors import BodyUnreadable, ParameterMissing, ParameterRepeated, ResourceUnknown
-from gateway_proxy.oauth.parameters import read_parameters
+from gateway_proxy.oauth.parameters import read_parameters, read_query
 from tests.support.authorization_server import OAuthClient
 
 
@@ -37,6 +38,16 @@ def test_a_repeated_parameter_is_refused_but_an_identical_resource_is_not() -> N
         read_parameters(b"state=a&state=a").verify_none_repeated()
     with pytest.raises(ResourceUnknown):
         read_parameters(b"resource=a&resource=b").verify_none_repeated()
+
+
+def test_a_query_is_carried_on_byte_for_byte() -> None:
+    """RFC 6749 §4.1.2: byte-exact state, also when a client did not percent-encode it."""
+    raw = b"state=\xc3\xa4%20%C3%A4+/&scope=mcp"
+    query = read_query(Request({"type": "http", "query_string": raw, "headers": []}))
+    assert query == "state=%C3%A4%20%C3%A4+/&scope=mcp"
+    assert read_parameters(query.encode("ascii")) == read_parameters(raw)
+    with pytest.raises(BodyUnreadable):
+        read_query(Request({"type": "http", "query_string": b"x" * 16_385, "headers": []}))
 
 
 @settings(deadline=None)
