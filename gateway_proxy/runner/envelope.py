@@ -91,6 +91,11 @@ def integer_of(raw: msgspec.Raw) -> int | None:
     return int(text) if text.isdigit() and len(text) <= 18 else None
 
 
+def raw_number(number: int) -> msgspec.Raw:
+    """An integer as raw JSON."""
+    return msgspec.Raw(b"%d" % number)
+
+
 def find_meta(params: Envelope | None) -> Envelope | None:
     """The members of `params._meta`, None when there is no such object."""
     meta = params.get("_meta") if params is not None else None

@@ -24,6 +24,7 @@ from gateway_proxy.runner.responses import (
 
 HEARTBEAT_SECONDS: Final = 15.0
 SEND_SECONDS: Final = 30.0
+_BUFFERED_BYTES: Final = 32 * 1024
 _INVALID_PARAMS: Final = -32602
 _SERVER_ERROR: Final = -32000
 
@@ -98,7 +99,7 @@ async def _follow(instance: Instance, call: Call, receive: Receive, send: Send) 
         if batch is None or batch.dropped:
             return
         if batch.last and len(batch.messages) == 1:
-            await _send_in_time(send_raw_json(send, 200, batch.messages[0]))
+            await _send_response(send, batch.messages[0])
             return
         await start_events(send)
         if await _send_in_time(send_events(send, batch.messages, last=batch.last)) and not batch.last:
@@ -106,6 +107,15 @@ async def _follow(instance: Instance, call: Call, receive: Receive, send: Send) 
     finally:
         watcher.cancel()
         instance.conversation.end_call(call)
+
+
+async def _send_response(send: Send, message: bytes) -> None:
+    """A small response never waits for its reader: it fits into the connection's buffer."""
+    sending = send_raw_json(send, 200, message)
+    if len(message) < _BUFFERED_BYTES:
+        await sending
+    else:
+        await _send_in_time(sending)
 
 
 async def _pump(outbox: Outbox, send: Send) -> None:

@@ -62,6 +62,7 @@ class LineSplitter:
         return held if cut is None else Oversized(head=cut, tail=held)
 
 
+_ASCII: Final = "".join(map(chr, range(128)))
 ErrorHandler = Literal["strict", "ignore", "replace"]
 
 
@@ -75,10 +76,11 @@ class Charset:
 
     @staticmethod
     def is_usable(encoding: str) -> bool:
-        """True for a known text encoding in which ASCII is itself: lines are cut at the byte 0x0A."""
-        probe = '{"a": 1}\r\n'
+        """True for a known text encoding in which ASCII is ASCII and nothing else is: lines end at the byte 0x0A."""
         try:
-            return codecs.lookup(encoding).name != "utf-8-sig" and probe.encode(encoding) == probe.encode("ascii")
+            is_ascii_kept = _ASCII.encode(encoding) == _ASCII.encode("ascii")
+            others = (sample.encode(encoding, "ignore") for sample in "ä\u3042\u4e2d\u044f")
+            return is_ascii_kept and not any(other and other.isascii() for other in others)
         except (LookupError, UnicodeError):
             return False
 

@@ -66,6 +66,7 @@ class StdioWire:
         self._control: socket.socket | None = None
         self._ended = asyncio.Event()
         self._told = b""
+        self._unsent: list[bytes] = []
         self.log: deque[str] = deque(maxlen=STDERR_LINES)
         self.pid: int | None = None
         self.keeper_pid: int | None = None
@@ -117,10 +118,20 @@ class StdioWire:
         pipe = self._stdin()
         if pipe is None or pipe.is_closing() or pipe.get_write_buffer_size() > _STDIN_BYTES:
             raise WireClosed
-        pipe.write(self._charset.encode(message) + b"\n")
+        self._unsent += (self._charset.encode(message), b"\n")
+        if len(self._unsent) == 2:
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """One write for all messages of one turn of the event loop: the system call is what costs."""
+        pipe, data = self._stdin(), b"".join(self._unsent)
+        self._unsent.clear()
+        if data and pipe is not None and not pipe.is_closing():
+            pipe.write(data)
 
     async def stop(self, *, patience: float = 0.0) -> None:
         """End stdin, wait `patience` seconds, then SIGTERM, and after 5 s SIGKILL. Returns when all is reaped."""
+        self._flush()
         pipe = self._stdin()
         if pipe is not None and not pipe.is_closing():
             pipe.close()
@@ -165,6 +176,8 @@ class StdioWire:
         if self._control is not None:
             self.exit_status = _last_status(self._told, self._control)
             self._control.close()
+        if self._transport is not None:
+            self._transport.close()
         self._ended.set()
         self._on_end()
 
