@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-MARKERS: Final = ('<details type="tool_calls"', '<details type="reasoning"')
+MARKER: Final = re.compile(r'<details type="(?:tool_calls|reasoning)"')
 END: Final = "</details>"
 ATTRIBUTE: Final = re.compile(r'([a-z_]{1,20})="([^"]*)"')
 
@@ -33,7 +33,8 @@ def has_cards(raw: bytes) -> bool:
 def split_cards(text: str) -> Iterator[str | Card]:
     """The text around the cards, and the cards, in order. Cards that tell nothing, and reasoning, are left out."""
     position = 0
-    while (start := _next_card(text, position)) >= 0:
+    while (marker := MARKER.search(text, position)) is not None:
+        start = marker.start()
         if before := text[position:start].strip():
             yield before
         end = text.find(END, start)
@@ -43,11 +44,6 @@ def split_cards(text: str) -> Iterator[str | Card]:
             yield card
     if rest := text[position:].strip():
         yield rest
-
-
-def _next_card(text: str, position: int) -> int:
-    found = [at for marker in MARKERS if (at := text.find(marker, position)) >= 0]
-    return min(found, default=-1)
 
 
 def _read(element: str) -> Card | None:

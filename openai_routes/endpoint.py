@@ -24,7 +24,7 @@ from openai_routes.errors import (
     WireError,
     wire_error,
 )
-from openai_routes.stream import Answer, EventStream, send_answer, send_stream
+from openai_routes.stream import Answer, ByteStream, EventStream, send_answer, send_bytes, send_stream
 
 BODY_LIMIT: Final = 25 * MIB
 BODY_SECONDS: Final = 30.0
@@ -53,7 +53,7 @@ class Inbound:
         return None
 
 
-Handler = Callable[[Inbound], Awaitable[Answer | EventStream]]
+Handler = Callable[[Inbound], Awaitable[Answer | EventStream | ByteStream]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,8 @@ async def _serve(handler: Handler, inbound: Inbound, send: Send) -> None:
         return
     if isinstance(answer, EventStream):
         await send_stream(answer, send, reported)
+    elif isinstance(answer, ByteStream):
+        await send_bytes(answer, send)
     else:
         await send_answer(answer, send)
 

@@ -11,15 +11,14 @@ from gateway_proxy.telemetry.audit import AuditTrail
 from openai_routes.assistants import ModelDirectory
 from openai_routes.chat_completions import ChatCompletions
 from openai_routes.default_model import OfferedModels
-from openai_routes.endpoint import Endpoint, Handler, Inbound
-from openai_routes.errors import RouteUnknown
+from openai_routes.endpoint import Endpoint, Handler
 from openai_routes.kept_turns import KeptTurns
 from openai_routes.models import Models
 from openai_routes.own_tools import ToolCallsToEnd
+from openai_routes.passthrough import PassThrough
 from openai_routes.preparation import Preparation
-from openai_routes.providers.kinds import provider_api
-from openai_routes.providers.transport import ProviderConnections
-from openai_routes.stream import Answer
+from openai_routes.providers.kinds import provider_api, provider_line
+from openai_routes.providers.transport import ProviderConnections, ProviderLine
 from openai_routes.tool_bridge import ToolBridge, ToolLists
 from openai_routes.turn import ProviderApi
 from openai_routes.usage_record import ChatRecorder
@@ -38,15 +37,14 @@ class OpenAIDeps:
     clock: Clock
 
 
-async def _unknown(inbound: Inbound) -> Answer:
-    raise RouteUnknown(inbound.method, inbound.path)
-
-
 def openai_routes(deps: OpenAIDeps) -> list[Route]:
     """Every route below /v1, to be mounted behind scope `openai`; the last one answers what no other does."""
 
     def api_of(provider: Provider) -> ProviderApi:
         return provider_api(provider, deps.connections)
+
+    def line_to(provider: Provider) -> ProviderLine:
+        return provider_line(provider, deps.connections)
 
     bridge = ToolBridge(deps.catalog)
     offered = OfferedModels(deps.connections, deps.clock)
@@ -61,5 +59,5 @@ def openai_routes(deps: OpenAIDeps) -> list[Route]:
     }
     return [
         *(Route(path, Endpoint(handlers)) for path, handlers in paths.items()),
-        Route("/v1/{path:path}", Endpoint(fallback=_unknown)),
+        Route("/v1/{path:path}", Endpoint(fallback=PassThrough(deps.directory, line_to).handle)),
     ]

@@ -39,6 +39,15 @@ class EventStream:
     heartbeat: float = 12.0
 
 
+@dataclass(frozen=True, slots=True)
+class ByteStream:
+    """A response passed on as it comes: `chunks` are bytes of no particular shape."""
+
+    status: int
+    chunks: AsyncGenerator[bytes, None]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
@@ -52,6 +61,15 @@ async def send_answer(answer: Answer, send: Send) -> None:
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+async def send_bytes(stream: ByteStream, send: Send) -> None:
+    """Send a response as it comes. A failure on the way breaks the connection, so that nobody takes it for the end."""
+    async with aclosing(stream.chunks) as chunks:
+        await send({"type": "http.response.start", "status": stream.status, "headers": _raw(stream.headers)})
+        async for chunk in chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 class _Pipe:

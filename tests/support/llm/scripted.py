@@ -49,6 +49,7 @@ class Scripted:
     requests: list[JSONObject] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
     closed_early: asyncio.Event = field(default_factory=asyncio.Event)
     cut: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -115,11 +116,26 @@ class ScriptedOpenAI(Scripted):
             routes=[
                 Route("/v1/chat/completions", self.answer, methods=["POST"]),
                 Route("/v1/models", self._list, methods=["GET"]),
+                Route("/v1/{path:path}", self._echo, methods=["GET", "POST", "DELETE", "PUT"]),
             ]
         )
 
     async def _list(self, request: Request) -> Response:
         return JSONResponse({"object": "list", "data": [{"id": model, "object": "model"} for model in self.models]})
+
+    async def _echo(self, request: Request) -> Response:
+        """Any other path: notes what came, and answers with the next raw line of the script, else with the body."""
+        body = await request.body()
+        self.bodies.append(body)
+        self.headers.append(dict(request.headers))
+        self.paths.append(f"{request.method} {request.url.path}?{request.url.query}")
+        line = self.script.pop(0) if self.script else None
+        if isinstance(line, Raw) and line.events:
+            frames = [f"data: {event}\n\n" for event in line.events]
+            return StreamingResponse(self._send(frames, None), media_type="text/event-stream")
+        if isinstance(line, Raw):
+            return Response(line.body, line.status, dict(line.headers))
+        return Response(body, media_type=request.headers.get("content-type"))
 
     def stream_of(self, said: Said, body: JSONObject) -> list[str]:
         """See `Scripted`."""
