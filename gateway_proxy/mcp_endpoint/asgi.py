@@ -34,6 +34,7 @@ STOPPED: Final = {
     Stop.CANCELLED: Refusal(200, wire.REQUEST_CANCELLED, "Request cancelled"),
     Stop.NOT_WELCOME: Refusal(200, wire.UNAVAILABLE, "The token is no longer valid"),
     Stop.SESSION_ENDED: Refusal(404, wire.INVALID_REQUEST, "The session was ended"),
+    Stop.UNATTENDED: Refusal(200, wire.INTERNAL_ERROR, "The gateway could not relay this request"),
     Stop.DRAINING: Refusal(503, wire.UNAVAILABLE, "The gateway is restarting; try again", retry_after=1.0),
 }
 """Last words by reason; a client that is gone or does not read gets none."""

@@ -4,9 +4,6 @@ Only calls of a session are known here: without one, two programs of a user that
 told apart. Other workers' calls are reached through the mailbox, not here.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import msgspec
 
 from gateway_proxy.mcp_endpoint.exchange import Exchange, Stop
@@ -21,18 +18,17 @@ class CallsInFlight:
     def __len__(self) -> int:
         return sum(map(len, self._by_session.values()))
 
-    @contextmanager
-    def serving(self, session_id: str, request_id: bytes, exchange: Exchange) -> Iterator[None]:
-        """Know the call while it is served. A client that reuses an id loses the way to the earlier call."""
+    def add(self, session_id: str, request_id: bytes, exchange: Exchange) -> None:
+        """Know a call from now on. A client that reuses an id loses the way to the earlier call."""
+        self._by_session.setdefault(session_id, {})[_key_of(request_id)] = exchange
+
+    def remove(self, session_id: str, request_id: bytes, exchange: Exchange) -> None:
+        """The call is over."""
+        calls = self._by_session.get(session_id, {})
         key = _key_of(request_id)
-        calls = self._by_session.setdefault(session_id, {})
-        calls[key] = exchange
-        try:
-            yield
-        finally:
-            if calls.get(key) is exchange:
-                del calls[key]
-            if not calls and self._by_session.get(session_id) is calls:
+        if calls.get(key) is exchange:
+            del calls[key]
+            if not calls:
                 del self._by_session[session_id]
 
     def cancel(self, session_id: str, request_id: int | str) -> bool:

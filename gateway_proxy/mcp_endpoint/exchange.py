@@ -30,6 +30,7 @@ class Stop(Enum):
     NOT_WELCOME = auto()
     SESSION_ENDED = auto()
     DRAINING = auto()
+    UNATTENDED = auto()
 
 
 class ClientLeft(Exception):  # not an error: the client is free to go
@@ -169,12 +170,16 @@ class Exchange:
         self.is_welcome = is_welcome
 
     async def close(self) -> None:
-        """Send the attendant away. No `stop` has an effect afterwards."""
+        """Send the attendant away. No `stop` has an effect afterwards. An attendant's own fault is raised here."""
         self._timer.cancel()
         self.stopped = self.stopped or Stop.DRAINING
-        if self._attendant is not None and not self._attendant.done():
-            self._attendant.cancel()
-            await asyncio.wait({self._attendant})
+        attendant = self._attendant
+        if attendant is None:
+            return
+        attendant.cancel()
+        await asyncio.wait({attendant})
+        if not attendant.cancelled():
+            attendant.result()
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.is_started = True
@@ -186,19 +191,18 @@ class Exchange:
             await self._emit({"type": "http.response.body", "body": body, "more_body": more})
 
     async def _emit(self, message: Message) -> None:
-        if self._lock is None:
-            await self._emit_now(message)
-        else:
-            async with self._lock:
-                await self._emit_now(message)
-
-    async def _emit_now(self, message: Message) -> None:
+        """Hand a message to the server; one at a time once there is an attendant who also writes."""
+        lock = self._lock
+        if lock is not None:
+            await lock.acquire()
         began = self._writing_since = self._clock.monotonic()
         try:
             await self._send(message)
         finally:
             self._writing_since = None
             self._wrote_at = began
+            if lock is not None:
+                lock.release()
 
     def _attend(self) -> None:
         """The timer fired: the exchange takes its time."""
@@ -207,12 +211,18 @@ class Exchange:
         else:
             self._lock = asyncio.Lock()
             self._attendant = self._loop.create_task(self._watch(), name="mcp-attendant")
+            self._attendant.add_done_callback(self._left_alone)
 
     def _attend_late(self) -> None:
         if self._reading:
             self.stop(Stop.BODY_LATE)
         else:
             self._attend()
+
+    def _left_alone(self, attendant: asyncio.Task[None]) -> None:
+        """An exchange whose attendant failed would never notice its client leaving."""
+        if not attendant.cancelled() and attendant.exception() is not None:
+            self.stop(Stop.UNATTENDED)
 
     async def _watch(self) -> None:
         self._began_at = self._clock.monotonic()
@@ -224,6 +234,8 @@ class Exchange:
                     self.stop(Stop.CLIENT_GONE)
                 else:
                     await self._tick()
+        except OSError:  # some servers raise it from `send` once the client is gone
+            self.stop(Stop.CLIENT_GONE)
         finally:
             gone.cancel()
 
@@ -242,7 +254,7 @@ class Exchange:
                 self.stop(Stop.NOT_WELCOME)
             elif now - self._wrote_at >= self._limits.heartbeat:
                 await self.write_comment()
-        elif self.takes_sse and now - self._began_at >= self._limits.silence:
+        elif self.takes_sse and not self.is_started and now - self._began_at >= self._limits.silence:
             await self.open_stream()
             await self.write_comment()
 

@@ -151,8 +151,11 @@ class LegacyLeg:
         if session is None:
             await self._relay(post, request, None, parameters.name)
             return
-        with self._calls_in_flight.serving(session.id, request.id, post.exchange):
+        self._calls_in_flight.add(session.id, request.id, post.exchange)
+        try:
             await self._relay(post, request, session, parameters.name)
+        finally:
+            self._calls_in_flight.remove(session.id, request.id, post.exchange)
 
     async def _relay(self, post: Post, request: Request, session: SessionRecord | None, name: str) -> None:
         def answer(final: Result | Failure) -> Answer:

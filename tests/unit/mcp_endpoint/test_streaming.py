@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway_proxy.domain.errors import BackendUnavailable
+from gateway_proxy.domain.errors import BackendUnavailable, StorageUnavailable
 from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
 from gateway_proxy.mcp_endpoint.config import EndpointConfig, EndpointLimits
 from gateway_proxy.router.messages import Notification, ServerRequest
@@ -332,3 +332,49 @@ async def test_nothing_is_left_behind(
     await asyncio.sleep(0)
     assert asyncio.all_tasks() <= before
     assert endpoint.calls_under_way == 0
+
+
+async def test_a_fault_in_the_attendant_ends_the_call_and_is_not_swallowed(
+    catalog: FakeCatalog,
+    calls: FakeToolCalls,
+    sessions: MemorySessionStore,
+    clock: FakeClock,
+    config: EndpointConfig,
+    release: asyncio.Event,
+) -> None:
+    """Without an attendant a call would outlive its client; the fault goes up to the boundary that logs it."""
+
+    async def broken(_: Any) -> bool:
+        raise ArithmeticError
+
+    endpoint = McpEndpoint(catalog, calls, sessions, clock, config, is_still_welcome=broken)
+    client = McpClient(AsgiClient(endpoint, {"tenant_context": context()}))
+    conversation = client.begin(request("tools/call", {"name": "slow_progress"}))
+    with pytest.raises(ArithmeticError):
+        async with asyncio.timeout(5):
+            await conversation.task
+    assert calls.closed == ["slow_progress"]
+    assert not release.is_set()
+
+
+async def test_a_token_that_cannot_be_looked_up_is_trusted_for_a_while_only(
+    catalog: FakeCatalog,
+    calls: FakeToolCalls,
+    sessions: MemorySessionStore,
+    clock: FakeClock,
+    config: EndpointConfig,
+    release: asyncio.Event,
+) -> None:
+    """Security O4: an outage of the database ends no stream at once, and leaves none unchecked for ever."""
+
+    async def away(_: Any) -> bool:
+        raise StorageUnavailable
+
+    endpoint = McpEndpoint(catalog, calls, sessions, clock, config, is_still_welcome=away)
+    client = McpClient(AsgiClient(endpoint, {"tenant_context": context()}))
+    conversation = client.begin(request("tools/call", {"name": "slow_progress"}))
+    for _ in range(3):
+        await conversation.until_body(b": ping")
+    clock.advance(31)
+    assert "no longer valid" in (await conversation.reply()).events[-1]["error"]["message"]
+    assert not release.is_set()
