@@ -231,7 +231,7 @@ def mcp_surface(services: Services) -> tuple[McpEndpoint, ASGIApp]:
         services.relay.tool_calls,
         services.sessions,
         services.core.clock,
-        EndpointConfig(settings.public_url, settings.cors_origins, ServerIdentity(version=VERSION)),
+        EndpointConfig(settings.public_url, settings.cors_origins, ServerIdentity(name=settings.name, version=VERSION)),
         is_still_welcome=is_still_welcome,
     )
     resource_metadata = f"{settings.public_url}/.well-known/oauth-protected-resource/mcp"

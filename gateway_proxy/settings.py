@@ -25,6 +25,7 @@ class Settings:
     """The settings of one process. Durations are seconds, addresses are checked, secrets are not in `repr`."""
 
     public_url: str
+    name: str
     database_url: str = field(repr=False)
     redis_url: str | None = field(repr=False)
     secret_keys: tuple[str, ...] = field(repr=False)
@@ -255,6 +256,12 @@ def _path(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
+def _name(text: str) -> str:
+    if len(text) > 100 or not text.isprintable():
+        raise ValueError("expected at most 100 printable characters")
+    return text
+
+
 def _text(text: str) -> str:
     return text
 
@@ -272,6 +279,7 @@ class Row:
 
 SPECIFICATION: Final[tuple[Row, ...]] = (
     Row("GATEWAY_PUBLIC_URL", "public_url", _public_url, "http://127.0.0.1:8000"),
+    Row("GATEWAY_NAME", "name", _name, "gateway-proxy"),
     Row("GATEWAY_DATABASE_URL", "database_url", _database_url, None, is_secret=True),
     Row("GATEWAY_REDIS_URL", "redis_url", _redis_url, None, is_secret=True),
     Row("GATEWAY_SECRET_KEYS", "secret_keys", _secret_keys, (), is_secret=True),

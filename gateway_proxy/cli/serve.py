@@ -42,7 +42,7 @@ class Wanted:
 @click.option("--workers", metavar="NUMBER", help="Worker processes (GATEWAY_WORKERS); more than one needs Redis.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Configuration file to apply first.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS, case_sensitive=False), help="GATEWAY_LOG_LEVEL.")
-@click.option("--name", metavar="NAME", help="A name for this gateway in its log lines.")
+@click.option("--name", metavar="NAME", help="What the gateway calls itself to MCP clients.")
 @click.option("--bootstrap", "first_look", is_flag=True, help="On an empty database, add something to look at.")
 def serve(
     transport: str,
@@ -66,12 +66,18 @@ def serve(
       gateway-proxy serve --bootstrap
     """
     del transport  # every HTTP surface is always there
-    given = {"GATEWAY_HOST": host, "GATEWAY_PORT": port, "GATEWAY_WORKERS": workers, "GATEWAY_LOG_LEVEL": log_level}
+    given = {
+        "GATEWAY_HOST": host,
+        "GATEWAY_PORT": port,
+        "GATEWAY_WORKERS": workers,
+        "GATEWAY_LOG_LEVEL": log_level,
+        "GATEWAY_NAME": name,
+    }
     surroundings = read_surroundings({key: value for key, value in given.items() if value is not None})
     settings, clock = surroundings.settings, SystemClock()
     configure_logs(settings.log_level)
     wanted = _read_wanted(config or surroundings.older_config, surroundings.environ)
-    _log_start(surroundings, wanted, name)
+    _log_start(surroundings, wanted)
     listener = bind(settings, clock)
     secrets = asyncio.run(_prepare(settings, wanted, first_look=first_look))
     extend_process_environment(surroundings.changes)
@@ -93,9 +99,9 @@ def _read_wanted(config: Path | None, environ: Mapping[str, str]) -> Wanted:
     return Wanted((state, aliases) if aliases.tenants else (state,), tuple(notices))
 
 
-def _log_start(surroundings: Surroundings, wanted: Wanted, name: str | None) -> None:
+def _log_start(surroundings: Surroundings, wanted: Wanted) -> None:
     settings = surroundings.settings
-    log.info("gateway_starting", gateway=name, public_url=settings.public_url, workers=settings.workers)
+    log.info("gateway_starting", gateway=settings.name, public_url=settings.public_url, workers=settings.workers)
     for notice in (*surroundings.notices, *wanted.notices):
         log.warning("older_environment_name", notice=notice)
 
