@@ -95,7 +95,7 @@ async def test_a_python_client_connects_calls_refreshes_and_calls_again(
             assert "5" in str((await client.call_tool("demo__add", {"a": 2, "b": 3})).content)
             first = memory.tokens
             assert first is not None
-            provider.context.token_expiry_time = 0.0
+            provider.context.token_expiry_time = 1.0
             assert "23" in str((await client.call_tool("demo__add", {"a": 20, "b": 3})).content)
             assert client.protocol_version == ("2026-07-28" if mode == "auto" else "2025-11-25")
     assert memory.tokens is not None
