@@ -64,6 +64,7 @@ class Aside:
         task = asyncio.create_task(self._run(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # a task cancelled before its first step never awaits it
 
     async def _run(self, work: Coroutine[Any, Any, object]) -> None:
         with contextlib.suppress(EgressError, TimeoutError):
