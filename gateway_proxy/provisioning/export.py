@@ -87,7 +87,7 @@ def _tenant(entry: CurrentTenant, secrets: _Secrets) -> dict[str, Any]:
 
 def _server(backend: Backend, slug: str, secrets: _Secrets) -> dict[str, Any]:
     document: dict[str, Any] = {}
-    if backend.transport is not Transport.AUTO:
+    if backend.transport not in (Transport.AUTO, Transport.STDIO):  # url and command say those themselves
         document["transport"] = backend.transport.value
     for key in ("command", "cwd", "url"):
         value = getattr(backend, key)

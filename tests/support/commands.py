@@ -7,6 +7,7 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,6 +67,23 @@ class CommandLine:
         )
         assert "Traceback" not in done.stderr, done.stderr
         return Done(done.returncode, done.stdout, done.stderr)
+
+    @contextlib.contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A command that keeps running; it gets a SIGTERM at the end."""
+        with (self.folder / "command.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "gateway_proxy", *arguments],
+                env=self.environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+            )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(30)
 
     def must(self, *arguments: str, stdin: str = "") -> str:
         """Run one command that has to succeed; its standard output."""
