@@ -97,6 +97,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         audit = await stack.enter_async_context(_audit_trail(core))
         sessions = await stack.enter_async_context(open_session_store(redis, core.clock))
         verifier = TokenVerifier(core.database, core.clock, public_url=settings.public_url)
+        stack.push_async_callback(verifier.close)
         revocations = RevocationNews(redis, verifier)
         await revocations.start()
         stack.push_async_callback(revocations.stop)

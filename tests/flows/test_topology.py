@@ -62,13 +62,13 @@ async def _connect_and_call(public: str, trust: ssl.SSLContext, process: Any) ->
         assert all(value.startswith("__Host-") and "Secure" in value for value in cookie)
 
 
-def test_the_caddyfile_is_valid() -> None:
+def test_the_caddyfile_is_valid(tmp_path: Path) -> None:
     """Issue: `caddy validate`."""
     caddy = shutil.which("caddy")
     assert caddy, "Caddy is needed for this test: apt-get install caddy"
     done = subprocess.run(
         [caddy, "validate", "--config", str(ROOT / "Caddyfile"), "--adapter", "caddyfile"],
-        env={"GATEWAY_DOMAIN": "tools.example.com", "HOME": "/nonexistent"},
+        env={"GATEWAY_DOMAIN": "tools.example.com", "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,

@@ -25,7 +25,12 @@ class OAuthClient:
 
     async def register(self) -> None:
         """RFC 7591, as a public client."""
-        body = {"client_name": "By hand", "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none"}
+        body = {
+            "client_name": "By hand",
+            "redirect_uris": [REDIRECT],
+            "token_endpoint_auth_method": "none",
+            "grant_types": ["authorization_code", "refresh_token"],
+        }
         response = await self.http.post(f"{self.origin}/oauth/register", json=body)
         assert response.status_code == 201, response.text
         self.client_id = response.json()["client_id"]

@@ -86,6 +86,7 @@ const before = provider.saved.tokens;
 provider.saved.tokens = { ...before, access_token: "gw_at_" + "x".repeat(43) }; // an access token that died
 const second = await client.callTool({ name: "demo__add", arguments: { a: 20, b: 3 } });
 const after = provider.saved.tokens;
+const protocol = client.getNegotiatedProtocolVersion?.() ?? null;
 await client.close();
 console.log(`RESULT ${JSON.stringify({
   names,
@@ -93,6 +94,6 @@ console.log(`RESULT ${JSON.stringify({
   second: second.content,
   refreshed: after.refresh_token !== before.refresh_token && after.access_token !== before.access_token,
   clientId: provider.saved.client.client_id,
-  protocol: client.getNegotiatedProtocolVersion?.() ?? null,
+  protocol,
 })}`);
 process.exit(0);
