@@ -4,7 +4,8 @@
     POST   /children/{key}/mcp   one JSON-RPC message
     GET    /children/{key}/mcp   what the child says outside of calls
     DELETE /children/{key}       stop it
-    GET    /children             status
+    GET    /children/{key}       its status, with the last lines of its stderr
+    GET    /children             status of all
     GET    /health               alive
 
 The wire words of every refusal are in the table below; nothing of a child's stderr goes into one.
@@ -99,6 +100,8 @@ class RunnerApp:
         elif found and method == "DELETE":
             ended = await self._children.end(found[1])
             await send_json(send, 200 if ended else 404, {"ended": ended})
+        elif found and method == "GET":
+            await send_json(send, 200, self._children.describe_one(found[1]))
         elif path == "/children" and method == "GET":
             await send_json(send, 200, {"children": self._children.describe()})
         elif path == "/health" and method == "GET":

@@ -31,6 +31,9 @@ PROCESSES_PER_CHILD: Final = 256
 _EVICTABLE_AFTER: Final = 60.0
 _REMEMBERED_SECONDS: Final = 600.0
 _REMEMBERED: Final = 1000
+_LISTED_LINES: Final = 10
+_STRAY_ROUNDS: Final = 40
+_STRAY_PAUSE: Final = 0.1
 
 _log = get_log(__name__)
 
@@ -77,7 +80,7 @@ class Children:
         self._max_children = max_children
         self._places: dict[str, Place] = {}
         self._closing = False
-        self._suspects: frozenset[int] = frozenset()
+        self._keeper_lost = False
 
     async def ensure(self, key: str, spec: LaunchSpec) -> Instance:
         """The living instance of that key, started if need be.
@@ -85,21 +88,22 @@ class Children:
         Raises:
             CommandNotAllowed, TenantLimitReached, RunnerFull, BreakerOpen, StartFailed: See there.
         """
-        place = self._places.get(key)
-        if place is not None and place.living is not None:
-            return place.living
+        if (living := self._living(key)) is not None:
+            return living
         if spec.transport == "stdio" and self._allowed is not None and spec.command not in self._allowed:
             raise CommandNotAllowed(spec.command or "")
-        if place is None:
-            place = self._places[key] = Place(key, spec.tenant, Breaker(self._clock))
-        async with place.lock:
-            if place.living is not None:
-                return place.living
-            await asyncio.sleep(place.breaker.admit())
-            if place.instance is not None:
-                await place.instance.stop()  # two lives of one child must not overlap
-            await self._make_room(spec)
-            return await self._start(place, spec)
+        while True:
+            place = self._places.setdefault(key, Place(key, spec.tenant, Breaker(self._clock)))
+            async with place.lock:
+                if self._places.get(key) is not place:
+                    continue  # it was ended and forgotten while we waited
+                if place.living is not None:
+                    return place.living
+                await asyncio.sleep(place.breaker.admit())
+                if place.instance is not None:
+                    await place.instance.stop()  # two lives of one child must not overlap
+                await self._make_room(spec)
+                return await self._start(place, spec)
 
     def find(self, key: str, instance_id: str | None = None) -> Instance:
         """The living instance, of that id if one is given.
@@ -107,20 +111,21 @@ class Children:
         Raises:
             SessionGone: There is none.
         """
-        place = self._places.get(key)
-        instance = place.living if place is not None else None
+        instance = self._living(key)
         if instance is None or (instance_id is not None and instance.id != instance_id):
             raise SessionGone
         return instance
 
     async def end(self, key: str) -> bool:
         """Stop a child and forget everything about it. False when there is none."""
-        place = self._places.pop(key, None)
+        place = self._places.get(key)
         if place is None:
             return False
-        if place.instance is not None:
-            await place.instance.stop()
-        await asyncio.to_thread(self._homes.remove_home, key)
+        async with place.lock:
+            if place.instance is not None:
+                await place.instance.stop()
+            if self._places.get(key) is place:
+                del self._places[key]
         return True
 
     async def close(self) -> None:
@@ -130,35 +135,41 @@ class Children:
         await asyncio.gather(*(instance.stop(at_once=True) for instance in instances))
 
     def describe(self) -> list[dict[str, Any]]:
-        """The status list: living children, and for a while those that ended."""
+        """The status list: living children, and for a while those that ended; of each the last few lines of stderr."""
         return [
-            {
-                "key": place.key,
-                "label": place.instance.spec.label,
-                "tenant": place.tenant,
-                "transport": place.instance.spec.transport,
-                "breaker": place.breaker.state,
-                "failures": place.breaker.failures,
-                "processes": place.size.processes,
-                "resident_bytes": place.size.resident_bytes,
-                **place.instance.describe(),
-            }
+            _describe(place, place.instance, lines=_LISTED_LINES)
             for place in self._places.values()
             if place.instance is not None
         ]
 
+    def describe_one(self, key: str) -> dict[str, Any]:
+        """The status of one child with all the stderr that is kept.
+
+        Raises:
+            SessionGone: There is none, and none that ended lately.
+        """
+        place = self._places.get(key)
+        if place is None or place.instance is None:
+            raise SessionGone
+        return _describe(place, place.instance, lines=None)
+
     async def tend(self) -> None:
         """End what is idle, kill what outgrew its limits or lost its keeper, forget what ended long ago."""
         await self._count()
+        await self._end_strays()
         idle = [
-            (place, place.living)
+            place.living
             for place in self._places.values()
             if place.living is not None and place.living.idle_seconds >= place.living.spec.idle_timeout
         ]
-        for _, instance in idle:
+        for instance in idle:
             _log.info("runner.child_idle", label=instance.spec.label, tenant=instance.spec.tenant)
-        await asyncio.gather(*(self._retire(place, instance) for place, instance in idle))
-        await self._forget()
+        await asyncio.gather(*(instance.stop() for instance in idle))
+        self._forget()
+
+    def _living(self, key: str) -> Instance | None:
+        place = self._places.get(key)
+        return place.living if place is not None else None
 
     # --- starting -----------------------------------------------------------------------------------------------------
 
@@ -166,9 +177,10 @@ class Children:
         self._check_open()
         place.starting = True
         try:
-            home = await asyncio.to_thread(self._homes.open_home, place.key)
+            instance_id = new_id()
+            home = await asyncio.to_thread(self._homes.open_home, instance_id)
             instance = Instance(
-                new_id(),
+                instance_id,
                 spec,
                 open_wire=lambda *wire: open_wire(*wire, path=self._path, home=home),
                 clock=self._clock,
@@ -211,18 +223,16 @@ class Children:
         longest, place = max(idle, key=lambda pair: pair[0], default=(0.0, None))
         if place is None or place.living is None or longest < _EVICTABLE_AFTER:
             return False
-        _log.info("runner.child_evicted", label=place.living.spec.label, tenant=place.living.spec.tenant)
-        await self._retire(place, place.living)
+        _log.info("runner.child_evicted", label=place.living.spec.label, tenant=place.tenant)
+        await place.living.stop()
         return True
 
     # --- ending -------------------------------------------------------------------------------------------------------
 
-    async def _retire(self, place: Place, instance: Instance) -> None:
-        await instance.stop()
-        if place.instance is instance:
-            await asyncio.to_thread(self._homes.remove_home, place.key)
-
     def _take_end(self, place: Place, instance: Instance) -> None:
+        asyncio.get_running_loop().run_in_executor(None, self._homes.remove_home, instance.id)
+        if instance.wire.keeper_pid is not None and instance.wire.exit_status is None:
+            self._keeper_lost = True
         if instance.failure is None or place.instance is not instance:
             return  # it was told to end, or never began: a failed start is counted where it was tried
         if not instance.was_useful:
@@ -241,20 +251,37 @@ class Children:
             for place in self._places.values()
             if place.instance is not None and place.instance.wire.keeper_pid and not place.instance.wire.has_ended
         }
-        if not places and not self._suspects:
-            return
-        census = await asyncio.to_thread(take_census, os.getpid(), [pid for pid in places if pid])
-        for keeper, size in census.trees.items():
-            place = places[keeper]
-            place.size = size
-            if size.processes > PROCESSES_PER_CHILD and place.instance is not None:
-                place.instance.fail("it started too many processes")
-        starting = any(place.starting for place in self._places.values())  # a keeper that we do not know yet
-        for stray in () if starting else self._suspects.intersection(census.strays):
-            kill_stray(stray)
-        self._suspects = frozenset(census.strays)
+        if places:
+            census = await asyncio.to_thread(take_census, os.getpid(), [pid for pid in places if pid])
+            for keeper, size in census.trees.items():
+                place = places[keeper]
+                place.size = size
+                if size.processes > PROCESSES_PER_CHILD and place.instance is not None:
+                    place.instance.fail("it started too many processes")
 
-    async def _forget(self) -> None:
+    async def _end_strays(self) -> None:
+        """After a keeper was lost: end what it kept, level by level, since what a killed parent leaves comes to us.
+
+        A keeper that is just being started is unknown to us for a moment, so only who is found twice is a stray.
+        """
+        suspects: frozenset[int] = frozenset()
+        for _ in range(_STRAY_ROUNDS if self._keeper_lost else 0):
+            keepers = [
+                place.instance.wire.keeper_pid
+                for place in self._places.values()
+                if place.instance is not None and place.instance.wire.keeper_pid
+            ]
+            census = await asyncio.to_thread(take_census, os.getpid(), keepers)
+            if not census.strays:
+                self._keeper_lost = False
+                return
+            starting = any(place.starting for place in self._places.values())
+            for stray in () if starting else suspects.intersection(census.strays):
+                kill_stray(stray)
+            suspects = frozenset(census.strays)
+            await asyncio.sleep(_STRAY_PAUSE)
+
+    def _forget(self) -> None:
         """Drop places that ended long ago; their failures are too old to matter."""
         now = self._clock.monotonic()
         ended = [place for place in self._places.values() if not place.is_taken and not place.lock.locked()]
@@ -263,9 +290,23 @@ class Children:
         for index, place in enumerate(ended):
             if index < surplus or now - _last_heard_of(place) > _REMEMBERED_SECONDS:
                 del self._places[place.key]
-                await asyncio.to_thread(self._homes.remove_home, place.key)
 
 
 def _last_heard_of(place: Place) -> float:
     used = place.instance.last_used if place.instance is not None else 0.0
     return max(used, place.breaker.last_failure)
+
+
+def _describe(place: Place, instance: Instance, *, lines: int | None) -> dict[str, Any]:
+    return {
+        "key": place.key,
+        "label": instance.spec.label,
+        "tenant": place.tenant,
+        "transport": instance.spec.transport,
+        "breaker": place.breaker.state,
+        "failures": place.breaker.failures,
+        "processes": place.size.processes,
+        "resident_bytes": place.size.resident_bytes,
+        **instance.describe(),
+        "stderr": list(instance.wire.log)[-lines if lines else None :],
+    }

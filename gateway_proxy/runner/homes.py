@@ -16,22 +16,22 @@ _LOCK: Final = "lock"
 
 
 class Homes:
-    """The directory of this runner, with one home per child key in it."""
+    """The directory of this runner, with one home per instance of a child in it."""
 
     def __init__(self, parent: Path | None = None) -> None:
         base = parent or Path(tempfile.gettempdir())
         _sweep(base)
         self._root, self._lock = _make_root(base)
 
-    def open_home(self, key: str) -> str:
-        """The home of a child; the same one after a restart, so that caches there survive a crash."""
-        home = self._root / key
-        home.mkdir(mode=0o700, exist_ok=True)
+    def open_home(self, name: str) -> str:
+        """A new home."""
+        home = self._root / name
+        home.mkdir(mode=0o700)
         return str(home)
 
-    def remove_home(self, key: str) -> None:
-        """Forget a child's home. Slow when it is large: call it in a thread."""
-        shutil.rmtree(self._root / key, ignore_errors=True)
+    def remove_home(self, name: str) -> None:
+        """Remove a home and all in it. Slow when it is large: call it in a thread."""
+        shutil.rmtree(self._root / name, ignore_errors=True)
 
     def close(self) -> None:
         """Remove everything."""

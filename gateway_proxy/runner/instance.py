@@ -159,7 +159,6 @@ class Instance:
             "garbage_lines": self.conversation.garbage_lines,
             "exit_status": self.wire.exit_status,
             "failure": self.failure,
-            "stderr": list(self.wire.log),
         }
 
     def _take_line(self, line: bytes | Oversized) -> None:

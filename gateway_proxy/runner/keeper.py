@@ -35,6 +35,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _PROCESSES_PER_UID = 8192
+_ORPHAN_GRACE = 3.0
 
 
 class Order:
@@ -158,19 +159,27 @@ class Watch:
                 if fd == self.wake:
                     self.hear_signals()
                 else:
-                    self.stop()
+                    self.hear_runner()
             self.reap()
 
     def hear_signals(self) -> None:
         """SIGTERM, SIGINT and SIGHUP to the keeper mean stop; SIGCHLD only wakes us."""
         if any(number != signal.SIGCHLD for number in os.read(self.wake, 512)):
-            self.stop()
+            self.stop(self.grace)
 
-    def stop(self) -> None:
-        """SIGTERM to the group, once; the deadline does the rest. More from the runner would say the same."""
+    def hear_runner(self) -> None:
+        """An order to stop, or the end of the runner, after which nobody is served by patience."""
+        try:
+            is_order = bool(os.read(self.control, 16))
+        except OSError:
+            is_order = False
+        self.poll.unregister(self.control)
+        self.stop(self.grace if is_order else min(self.grace, _ORPHAN_GRACE))
+
+    def stop(self, grace: float) -> None:
+        """SIGTERM to the group, once; the deadline does the rest."""
         if self.deadline is None:
-            self.poll.unregister(self.control)
-            self.deadline = time.monotonic() + self.grace
+            self.deadline = time.monotonic() + grace
             kill_group(self.pid, signal.SIGTERM)
 
     def reap(self) -> bool:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -32,6 +33,7 @@ _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _TEND_SECONDS: Final = 2.0
 _GRACE_SECONDS: Final = 2
+_OPEN_FILES: Final = 65536
 
 _log = get_log(__name__)
 
@@ -55,6 +57,7 @@ def run_runner(
         sys.stderr.write("the runner key must be at least 16 printable ASCII characters\n")
         return 2
     _tie(parent_death=parent_death)
+    _raise_file_limit()
     try:
         listener = open_listener(listen, tls)
     except ListenInvalid as error:
@@ -150,6 +153,13 @@ def _tie(*, parent_death: bool) -> None:
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     if parent_death:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def _raise_file_limit() -> None:
+    """Four descriptors per child and one per caller need more than the usual 1024; children get their own limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _search_path() -> str:

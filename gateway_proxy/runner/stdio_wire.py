@@ -28,7 +28,7 @@ _OPEN_FILES: Final = 4096
 _FILE_BYTES: Final = 4 * 1024**3
 _BURST_BYTES: Final = 8 * 1024 * 1024
 _BURST_SECONDS: Final = 0.1
-_PIPES_LINGER: Final = 2.0
+_PIPES_LINGER: Final = 0.5
 _KEEPER: Final = str(Path(__file__).with_name("keeper.py"))
 _UNSTARTABLE: Final = {
     errno.ENOENT: "the command was not found",

@@ -132,16 +132,32 @@ async def test_grandchildren_go_with_the_child_even_from_sessions_of_their_own(h
     await until_gone(list(pids.values()), seconds=2)
 
 
-async def test_a_killed_keeper_leaves_nothing_either(runner: RunnerProcess, http: httpx2.AsyncClient) -> None:
+async def test_a_killed_keeper_leaves_nothing_either(tmp_path: Path) -> None:
     """The runner adopts what a killed keeper kept, and kills it; calls in flight get their error."""
-    hosted = await host(http, child_spec("spawner"))
-    pids = json.loads((await hosted.call("spawn")).text)
-    keeper = psutil.Process(pids["self"]).ppid()
-    assert psutil.Process(keeper).ppid() == runner.pid
-    os.kill(keeper, signal.SIGKILL)
-    await until_gone([keeper, *pids.values()])
-    assert (await hosted.call("spawn")).status == 404
-    await host(http, child_spec("counter"), key=hosted.key)
+    with running_runner(tmp_path) as runner:
+        async with runner.open_http() as http:
+            hosted = await host(http, child_spec("spawner"))
+            pids = json.loads((await hosted.call("spawn")).text)
+            keeper = psutil.Process(pids["self"]).ppid()
+            assert psutil.Process(keeper).ppid() == runner.pid
+            os.kill(keeper, signal.SIGKILL)
+            await until_gone([keeper, *pids.values()])
+            assert (await hosted.call("spawn")).status == 404
+            await host(http, child_spec("counter"), key=hosted.key)
+
+
+async def test_killing_the_runners_parent_ends_the_runner_and_all_children(tmp_path: Path) -> None:
+    """Issue 3: no orphan after kill -9 of the gateway, when its supervisor started the runner."""
+    with running_runner(tmp_path, parent_death=True, through_a_parent=True) as runner:
+        async with runner.open_http() as http:
+            await host(http, child_spec("counter"))
+            spawner = await host(http, child_spec("spawner"))
+            hidden = json.loads((await spawner.call("spawn")).text)
+        pids = [*(process.pid for process in runner.descendants()), *hidden.values()]
+        assert len(pids) >= 8
+        os.kill(runner.pid, signal.SIGKILL)
+        runner.process.wait()
+        await until_gone(pids, seconds=10)
 
 
 async def test_no_zombie_is_left_after_many_crashes(runner: RunnerProcess, http: httpx2.AsyncClient) -> None:

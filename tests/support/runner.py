@@ -58,15 +58,21 @@ class RunnerProcess:
         return self.process.wait(15)
 
 
-def start_runner(directory: Path, *, at: Path | None = None, **options: Any) -> RunnerProcess:
-    """Start a runner on a unix socket and wait until it answers. `options` go to `run_runner`."""
+def start_runner(
+    directory: Path, *, at: Path | None = None, through_a_parent: bool = False, **options: Any
+) -> RunnerProcess:
+    """Start a runner on a unix socket and wait until it answers. `options` go to `run_runner`.
+
+    With `through_a_parent` the process is the runner's parent, which only waits for it.
+    """
     path = at or Path(tempfile.mkdtemp(prefix="gwr-"), "s")  # a socket path is at most 107 bytes
     log = directory / f"runner-{next(_ids)}.log"
     arguments = {"listen": f"unix:{path}", "key": KEY, **options}
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.run_runner", json.dumps(arguments)], cwd=ROOT, stderr=output
-        )
+        command = [sys.executable, "-m", "tests.support.run_runner", json.dumps(arguments)]
+        if through_a_parent:
+            command = [sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])", *command]
+        process = subprocess.Popen(command, cwd=ROOT, stderr=output)
     deadline = time.monotonic() + START_SECONDS
     while not _answers(path):
         if process.poll() is not None or time.monotonic() > deadline:
@@ -200,10 +206,9 @@ async def host(
 
 
 async def status_of(http: httpx2.AsyncClient, key: str) -> dict[str, Any]:
-    """The status row of one child."""
-    rows = (await http.get("/children")).json()["children"]
-    found: dict[str, Any] = next(row for row in rows if row["key"] == key)
-    return found
+    """The status of one child."""
+    status: dict[str, Any] = (await http.get(f"/children/{key}")).json()
+    return status
 
 
 async def until_gone(pids: list[int], *, seconds: float = 10.0) -> None:

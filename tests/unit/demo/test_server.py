@@ -71,7 +71,7 @@ async def test_slow_work_reports_progress_has_limits_and_can_be_cancelled() -> N
     """Issue 2, deliverable 9: a demo must not be a way to tie the gateway up."""
     reported: list[tuple[float, float | None]] = []
 
-    async def hear(progress: float, total: float | None, _: str | None) -> None:
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
         reported.append((progress, total))
 
     async with _demo() as demo:

@@ -11,7 +11,8 @@ from gateway_proxy.runner.framing import Charset, LineSplitter, Oversized
 def test_lines_do_not_depend_on_how_the_bytes_arrive(data: bytes, sizes: list[int]) -> None:
     """MCP 2025-11-25, Transports: messages are delimited by newlines."""
     at_once = list(LineSplitter(50).feed(data))
-    splitter, pieces, position = LineSplitter(50), [], 0
+    pieces: list[bytes | Oversized] = []
+    splitter, position = LineSplitter(50), 0
     for size in [*sizes, len(data)]:
         pieces += splitter.feed(data[position : position + size])
         position += size
