@@ -28,15 +28,17 @@ from sqlalchemy.orm import Session
 
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import (
-    CodeMismatch,
     GatewayError,
+)
+from gateway_proxy.domain.ids import new_id, new_secret
+from gateway_proxy.domain.oauth import AccessToken, Client, RefreshToken, TokenFamily
+from gateway_proxy.domain.oauth_errors import (
+    CodeMismatch,
     GrantTypeForbidden,
     GrantTypeUnsupported,
     ParameterInvalid,
     ScopeExceeded,
 )
-from gateway_proxy.domain.ids import new_id, new_secret
-from gateway_proxy.domain.oauth import AccessToken, Client, RefreshToken, TokenFamily
 from gateway_proxy.domain.secrets import digest_of
 from gateway_proxy.oauth.client_authentication import ClientCredentials, verify_client
 from gateway_proxy.oauth.parameters import Parameters

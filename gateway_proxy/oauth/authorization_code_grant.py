@@ -9,8 +9,13 @@ from typing import Any
 from authlib.oauth2.rfc6749 import grants
 from authlib.oauth2.rfc7636 import CodeChallenge
 
-from gateway_proxy.domain.errors import CodeAlreadyRedeemed, CodeMismatch, CodeUnknown, ResourceUnknown
 from gateway_proxy.domain.oauth import AuthorizationCode
+from gateway_proxy.domain.oauth_errors import (
+    CodeAlreadyRedeemed,
+    CodeMismatch,
+    CodeUnknown,
+    ResourceUnknown,
+)
 from gateway_proxy.domain.secrets import digest_of
 from gateway_proxy.oauth.authlib_server import ClientView, FormRequest, GatewayServer, KeptRefusal
 from gateway_proxy.oauth.authorization_request import find_resource

@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from gateway_proxy.domain.errors import (
+from gateway_proxy.domain.oauth import Client
+from gateway_proxy.domain.oauth_errors import (
     GrantTypeForbidden,
     OAuthError,
     ParameterInvalid,
@@ -19,7 +20,6 @@ from gateway_proxy.domain.errors import (
     ResourceUnknown,
     ResponseTypeUnsupported,
 )
-from gateway_proxy.domain.oauth import Client
 from gateway_proxy.domain.principal import Scope
 from gateway_proxy.oauth.errors import to_wire
 from gateway_proxy.oauth.known_clients import KnownClients

@@ -15,14 +15,16 @@ from gateway_proxy.browser.pages import Pages
 from gateway_proxy.browser.sessions import BrowserSessions
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import (
+    GatewayError,
+)
+from gateway_proxy.domain.ids import new_id
+from gateway_proxy.domain.oauth_errors import (
     ConsentDenied,
     ConsentNeeded,
     ConsentStale,
-    GatewayError,
     ParameterInvalid,
     SignInNeeded,
 )
-from gateway_proxy.domain.ids import new_id
 from gateway_proxy.domain.tenant import User
 from gateway_proxy.limits.limiter import Limiter
 from gateway_proxy.oauth.authorization_request import (

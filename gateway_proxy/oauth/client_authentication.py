@@ -15,12 +15,12 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import Headers
 
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import (
+from gateway_proxy.domain.oauth import AuthMethod, Client
+from gateway_proxy.domain.oauth_errors import (
     ClientAuthenticationAmbiguous,
     ClientUnauthenticated,
     ParameterInvalid,
 )
-from gateway_proxy.domain.oauth import AuthMethod, Client
 from gateway_proxy.domain.secrets import digest_of
 from gateway_proxy.oauth.parameters import Parameters
 from gateway_proxy.storage.sql.clients import find_client

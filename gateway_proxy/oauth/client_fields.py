@@ -9,8 +9,11 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from gateway_proxy.domain.errors import ClientMetadataInvalid, RedirectUriInvalid
 from gateway_proxy.domain.oauth import ApplicationType, AuthMethod
+from gateway_proxy.domain.oauth_errors import (
+    ClientMetadataInvalid,
+    RedirectUriInvalid,
+)
 from gateway_proxy.domain.principal import Scope
 from gateway_proxy.oauth.redirect_uris import is_loopback, redirect_host, verify_redirect_uris
 from gateway_proxy.oauth.vocabulary import AUTH_METHODS, GRANT_TYPES, SUPPORTED_SCOPES

@@ -12,8 +12,15 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import BodyUnreadable, ClientDocumentUnusable, EgressError, OAuthError
+from gateway_proxy.domain.errors import (
+    EgressError,
+)
 from gateway_proxy.domain.oauth import Client
+from gateway_proxy.domain.oauth_errors import (
+    BodyUnreadable,
+    ClientDocumentUnusable,
+    OAuthError,
+)
 from gateway_proxy.limits.limiter import Limiter
 from gateway_proxy.oauth import client_fields
 from gateway_proxy.oauth.errors import to_wire

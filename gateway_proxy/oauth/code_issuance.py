@@ -10,9 +10,16 @@ from datetime import timedelta
 from sqlalchemy.orm import Session
 
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import AlreadyExists, ClientUnknown, ConsentSpent, ConsentStale
+from gateway_proxy.domain.errors import (
+    AlreadyExists,
+)
 from gateway_proxy.domain.ids import new_id, new_secret
 from gateway_proxy.domain.oauth import AuthorizationCode, Client, Grant, TokenFamily
+from gateway_proxy.domain.oauth_errors import (
+    ClientUnknown,
+    ConsentSpent,
+    ConsentStale,
+)
 from gateway_proxy.domain.secrets import digest_of
 from gateway_proxy.oauth.authorization_request import AuthorizationRequest
 from gateway_proxy.oauth.members import allowed_scope

@@ -10,8 +10,10 @@ from datetime import timedelta
 from typing import Final
 
 from gateway_proxy.browser.signing import Signing
-from gateway_proxy.domain.errors import ConsentStale
 from gateway_proxy.domain.ids import new_id
+from gateway_proxy.domain.oauth_errors import (
+    ConsentStale,
+)
 
 PURPOSE: Final = "authorize"
 

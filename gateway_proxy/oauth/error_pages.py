@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway_proxy.domain import errors as reasons
+from gateway_proxy.domain import oauth_errors as reasons
 from gateway_proxy.domain.errors import GatewayError
 from gateway_proxy.oauth.errors import to_wire
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from starlette.responses import JSONResponse
 
-from gateway_proxy.domain import errors as reasons
+from gateway_proxy.domain import errors
+from gateway_proxy.domain import oauth_errors as reasons
 from gateway_proxy.domain.errors import GatewayError
 from gateway_proxy.oauth.vocabulary import NO_STORE
 
@@ -39,7 +40,7 @@ def _fixed(status: int, error: str, description: str, **headers: str) -> Callabl
     return lambda _: wire
 
 
-def _too_many(reason: reasons.RateLimited) -> WireError:
+def _too_many(reason: errors.RateLimited) -> WireError:
     seconds = max(1, math.ceil(reason.retry_after))
     headers = {"Retry-After": str(seconds)}
     return WireError(429, "temporarily_unavailable", f"Too many requests. Try again in {seconds} seconds.", headers)
@@ -105,8 +106,8 @@ WIRE: Final[Mapping[type[GatewayError], Callable[[Any], WireError]]] = {
     reasons.RefreshTokenUnknown: _invalid_grant,
     reasons.RefreshTokenReused: _invalid_grant,
     reasons.MembershipEnded: _invalid_grant,
-    reasons.RateLimited: _too_many,
-    reasons.StorageUnavailable: _fixed(
+    errors.RateLimited: _too_many,
+    errors.StorageUnavailable: _fixed(
         503,
         "temporarily_unavailable",
         "The server cannot reach its storage. Try again.",

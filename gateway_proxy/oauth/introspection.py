@@ -10,7 +10,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import ClientUnauthenticated, GatewayError, MembershipEnded
+from gateway_proxy.domain.errors import (
+    GatewayError,
+)
+from gateway_proxy.domain.oauth_errors import (
+    ClientUnauthenticated,
+    MembershipEnded,
+)
 from gateway_proxy.domain.secrets import digest_of
 from gateway_proxy.oauth.authlib_server import ClientView, FormRequest, GatewayServer, Outcome
 from gateway_proxy.oauth.client_authentication import read_credentials

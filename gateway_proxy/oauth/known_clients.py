@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import ClientUnknown
 from gateway_proxy.domain.oauth import Client
+from gateway_proxy.domain.oauth_errors import (
+    ClientUnknown,
+)
 from gateway_proxy.oauth.client_metadata import ClientMetadataDocuments, is_document_url
 from gateway_proxy.storage.sql.clients import find_client
 from gateway_proxy.storage.sql.database import Database

@@ -2,7 +2,9 @@
 
 from sqlalchemy.orm import Session
 
-from gateway_proxy.domain.errors import MembershipEnded
+from gateway_proxy.domain.oauth_errors import (
+    MembershipEnded,
+)
 from gateway_proxy.domain.principal import ROLE_SCOPES, Scope
 from gateway_proxy.storage.sql.users import find_membership, find_user
 

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from starlette.requests import ClientDisconnect, Request
 
-from gateway_proxy.domain.errors import (
+from gateway_proxy.domain.oauth_errors import (
     BodyTooLarge,
     BodyUnreadable,
     ParameterMissing,

@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway_proxy.domain.errors import RedirectUriInvalid
+from gateway_proxy.domain.oauth_errors import (
+    RedirectUriInvalid,
+)
 
 MAXIMUM_COUNT: Final = 10
 MAXIMUM_LENGTH: Final = 2048

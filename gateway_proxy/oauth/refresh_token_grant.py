@@ -13,13 +13,15 @@ from authlib.oauth2.rfc6749 import grants
 
 from gateway_proxy.domain.errors import (
     GatewayError,
+    SealBroken,
+)
+from gateway_proxy.domain.oauth import RefreshToken, TokenFamily
+from gateway_proxy.domain.oauth_errors import (
     RefreshTokenReused,
     RefreshTokenUnknown,
     ResourceUnknown,
     ScopeExceeded,
-    SealBroken,
 )
-from gateway_proxy.domain.oauth import RefreshToken, TokenFamily
 from gateway_proxy.domain.principal import Scope
 from gateway_proxy.domain.secrets import digest_of
 from gateway_proxy.oauth.authlib_server import (

@@ -12,9 +12,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import BodyUnreadable
 from gateway_proxy.domain.ids import new_client_id, new_secret
 from gateway_proxy.domain.oauth import Client
+from gateway_proxy.domain.oauth_errors import (
+    BodyUnreadable,
+)
 from gateway_proxy.domain.secrets import digest_of
 from gateway_proxy.limits.limiter import Limiter
 from gateway_proxy.oauth import client_fields

@@ -8,7 +8,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import ClientUnauthenticated, GatewayError, GrantError
+from gateway_proxy.domain.errors import (
+    GatewayError,
+)
+from gateway_proxy.domain.oauth_errors import (
+    ClientUnauthenticated,
+    GrantError,
+)
 from gateway_proxy.limits.limiter import Limiter
 from gateway_proxy.oauth.authlib_server import FormRequest, GatewayServer, Outcome, SecurityNote
 from gateway_proxy.oauth.authorization_code_grant import S256, AuthorizationCodeGrant

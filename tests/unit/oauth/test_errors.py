@@ -6,8 +6,15 @@ from typing import Any
 
 import pytest
 
-from gateway_proxy.domain import errors as reasons
-from gateway_proxy.domain.errors import GatewayError, GrantError, OAuthError
+from gateway_proxy.domain import errors
+from gateway_proxy.domain import oauth_errors as reasons
+from gateway_proxy.domain.errors import (
+    GatewayError,
+)
+from gateway_proxy.domain.oauth_errors import (
+    GrantError,
+    OAuthError,
+)
 from gateway_proxy.oauth.errors import WIRE, ascii_sentence, to_wire
 
 CODES = {
@@ -37,7 +44,7 @@ def leaves(family: type[GatewayError]) -> Iterator[type[GatewayError]]:
             yield from [kind] if not kind.__subclasses__() else leaves(kind)
 
 
-LEAVES = [*leaves(OAuthError), *leaves(GrantError), reasons.RateLimited, reasons.StorageUnavailable]
+LEAVES = [*leaves(OAuthError), *leaves(GrantError), errors.RateLimited, errors.StorageUnavailable]
 
 
 def example(kind: type[GatewayError]) -> GatewayError:
@@ -61,8 +68,8 @@ def test_every_reason_has_a_wire_form(kind: type[GatewayError]) -> None:
 def test_the_table_has_no_row_for_anything_else() -> None:
     """What the table does not know goes on to the outer boundary as a fault of ours."""
     assert set(WIRE) == set(LEAVES)
-    with pytest.raises(reasons.ToolUnknown):
-        to_wire(reasons.ToolUnknown("x"))
+    with pytest.raises(errors.ToolUnknown):
+        to_wire(errors.ToolUnknown("x"))
 
 
 def test_all_refused_grants_look_the_same() -> None:

@@ -5,7 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from gateway_proxy.domain.errors import BodyUnreadable, ParameterMissing, ParameterRepeated, ResourceUnknown
+from gateway_proxy.domain.oauth_errors import (
+    BodyUnreadable,
+    ParameterMissing,
+    ParameterRepeated,
+    ResourceUnknown,
+)
 from gateway_proxy.oauth.parameters import read_parameters, read_query
 from tests.support.authorization_server import OAuthClient
 

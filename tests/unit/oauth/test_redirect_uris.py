@@ -2,7 +2,9 @@
 
 import pytest
 
-from gateway_proxy.domain.errors import RedirectUriInvalid
+from gateway_proxy.domain.oauth_errors import (
+    RedirectUriInvalid,
+)
 from gateway_proxy.oauth.redirect_uris import find_registered, is_loopback, redirect_host, verify_redirect_uris
 
 
