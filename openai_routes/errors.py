@@ -88,10 +88,18 @@ class ModelUnknown(ChatError):
 
 
 @dataclass(eq=False)
+class ResponseUnknown(ChatError):
+    """A response that is not kept: never was, an hour old, or somebody else's."""
+
+    response: str
+
+
+@dataclass(eq=False)
 class ProviderMissing(ChatError):
-    """The request needs a provider and the tenant has none that fits. `wanted` is the name asked for, if any."""
+    """The tenant has no provider for this. `wanted` is the name asked for, `request` what would have been passed on."""
 
     wanted: str | None = None
+    request: str | None = None
 
 
 @dataclass(eq=False)
@@ -221,9 +229,15 @@ _TABLE: Final[dict[type[domain.GatewayError], Callable[[Any], WireError]]] = {
         param="model",
         code="model_not_found",
     ),
+    ResponseUnknown: lambda e: WireError(
+        404,
+        f"The response '{e.response}' is not kept; send the whole conversation as 'input'.",
+        param="previous_response_id",
+        code="previous_response_not_found",
+    ),
     ProviderMissing: lambda e: WireError(
         404,
-        "This needs a provider, and none is configured for it."
+        f"{e.request} would be passed to a provider, and none is configured for it."
         if e.wanted is None
         else f"The provider '{e.wanted}' is not configured.",
         code="provider_not_configured",

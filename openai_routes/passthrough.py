@@ -127,7 +127,7 @@ def choose_provider(models: TenantModels, inbound: Inbound) -> Provider:
     fitting = TenantModels({}, {name: found for name, found in models.providers.items() if found.kind == kind})
     provider = fitting.default_provider()
     if provider is None:
-        raise ProviderMissing
+        raise ProviderMissing(request=f"{inbound.method} {inbound.path[:200]}")
     return provider
 
 

@@ -10,6 +10,7 @@ from gateway_proxy.domain.provider import Provider
 from gateway_proxy.telemetry.audit import AuditTrail
 from openai_routes.assistants import ModelDirectory
 from openai_routes.chat_completions import ChatCompletions
+from openai_routes.chat_run import ChatRuns
 from openai_routes.default_model import OfferedModels
 from openai_routes.endpoint import Endpoint, Handler
 from openai_routes.kept_turns import KeptTurns
@@ -19,6 +20,7 @@ from openai_routes.passthrough import PassThrough
 from openai_routes.preparation import Preparation
 from openai_routes.providers.kinds import provider_api, provider_line
 from openai_routes.providers.transport import ProviderConnections, ProviderLine
+from openai_routes.responses import Responses
 from openai_routes.tool_bridge import ToolBridge, ToolLists
 from openai_routes.turn import ProviderApi
 from openai_routes.usage_record import ChatRecorder
@@ -51,11 +53,15 @@ def openai_routes(deps: OpenAIDeps) -> list[Route]:
     preparation = Preparation(bridge, deps.calls, deps.turns, api_of, offered)
     recorder = ChatRecorder(deps.audit, deps.clock)
     models = Models(deps.directory, int(deps.clock.now().timestamp()))
-    chat = ChatCompletions(deps.directory, bridge, preparation, recorder, deps.clock)
+    runs = ChatRuns(deps.directory, bridge, preparation, recorder, deps.clock)
+    chat = ChatCompletions(runs, deps.clock)
+    responses = Responses(runs, deps.turns, deps.clock)
     paths: Mapping[str, Mapping[str, Handler]] = {
         "/v1/models": {"GET": models.list_models},
         "/v1/models/{model_id:path}": {"GET": models.get_model},
         "/v1/chat/completions": {"POST": chat.handle},
+        "/v1/responses": {"POST": responses.handle},
+        "/v1/responses/{response_id}": {"GET": responses.get_response, "DELETE": responses.get_response},
     }
     return [
         *(Route(path, Endpoint(handlers)) for path, handlers in paths.items()),

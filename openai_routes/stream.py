@@ -29,12 +29,21 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+def error_event(error: WireError) -> bytes:
+    """A failure inside a stream of chat chunks: SDKs raise it, Open WebUI keeps the text and shows a box."""
+    return sse_data(error.body()) + SSE_DONE
+
+
 @dataclass(frozen=True, slots=True)
 class EventStream:
-    """A streamed response: `frames` yields bytes that are whole events. Times in seconds."""
+    """A streamed response: `frames` yields bytes that are whole events, `failed` says how one breaks off.
+
+    Times in seconds.
+    """
 
     frames: AsyncGenerator[bytes, None]
     headers: Mapping[str, str] = field(default_factory=dict)
+    failed: Callable[[WireError], bytes] = error_event
     patience: float = 10.0
     heartbeat: float = 12.0
 
@@ -136,4 +145,4 @@ async def send_stream(stream: EventStream, send: Send, report: Callable[[BaseExc
     if failure is not None and not pipe.started:
         await send_answer(Answer(failure.status, failure.body(), headers=failure.headers), send)
         return
-    await pipe.write(b"" if failure is None else sse_data(failure.body()) + SSE_DONE, more=False)
+    await pipe.write(b"" if failure is None else stream.failed(failure), more=False)
