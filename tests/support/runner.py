@@ -77,6 +77,9 @@ def start_runner(
     while not _answers(path):
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
+            process.wait()
+            if at is None:
+                shutil.rmtree(path.parent)
             raise AssertionError(log.read_text())
         time.sleep(0.02)
     return RunnerProcess(process, path, log)
