@@ -119,6 +119,10 @@ class Upstreams:
         timeout: float | None,
         on_change: OnChange,
     ) -> Exchange | Failure:
+        if backend.unreadable:
+            raise BackendUnavailable(
+                backend.name, None, "its credentials are sealed under a key that is not configured"
+            )
         breaker = self.breaker_of(backend)
         pause = breaker.pause_left()
         if pause:

@@ -24,6 +24,7 @@ from gateway_proxy.router.shelf import FIRST_WAIT, Shelf, State
 from gateway_proxy.router.view import ToolPage, View, build_view, effective_naming
 
 MISS_AGE: Final = 5.0
+START_WAIT: Final = 30.0
 UNUSED_SECONDS: Final = 3600.0
 
 
@@ -169,7 +170,8 @@ class Catalog:
         ]
         tasks = [task for shelf in candidates if (task := shelf.refresh_for_miss(older_than=MISS_AGE)) is not None]
         if tasks:
-            await asyncio.wait(tasks, timeout=FIRST_WAIT)
+            is_first = any(shelf.snapshot is None for shelf in candidates)
+            await asyncio.wait(tasks, timeout=START_WAIT if is_first else FIRST_WAIT)
             route = self._view(ctx, held).routes.get(name)
             if route is not None:
                 return route

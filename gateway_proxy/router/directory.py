@@ -7,7 +7,6 @@ from typing import Final
 
 from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import StorageUnavailable
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.storage.sql.backends import list_backends
 from gateway_proxy.storage.sql.database import Database
@@ -72,12 +71,15 @@ class BackendDirectory:
         task = self._loading.get(tenant_id)
         if task is None:
             task = self._loading[tenant_id] = asyncio.create_task(self._read(tenant_id))
-            task.add_done_callback(lambda done: self._loaded(tenant_id, done))
+            task.add_done_callback(_look_at)
         return task
 
     async def _read(self, tenant_id: str) -> tuple[Backend, ...]:
         started = self._clock.monotonic()
-        found = await self._load(tenant_id)
+        try:
+            found = await self._load(tenant_id)
+        finally:
+            self._loading.pop(tenant_id, None)
         backends = tuple(sorted((backend for backend in found if backend.enabled), key=lambda backend: backend.name))
         held = self._held.get(tenant_id)
         if held is not None and held.backends == backends:
@@ -86,12 +88,13 @@ class BackendDirectory:
         self._forget_unused()
         return backends
 
-    def _loaded(self, tenant_id: str, task: asyncio.Task[tuple[Backend, ...]]) -> None:
-        self._loading.pop(tenant_id, None)
-        if not task.cancelled() and isinstance(task.exception(), StorageUnavailable):
-            return  # whoever waited has got it; a renewal is tried again by the next asker
-
     def _forget_unused(self) -> None:
         now = self._clock.monotonic()
         for tenant_id in [key for key, held in self._held.items() if now - held.used_at > FORGET_AFTER]:
             del self._held[tenant_id]
+
+
+def _look_at(task: asyncio.Task[tuple[Backend, ...]]) -> None:
+    """A renewal that fails while nobody waits is not a loss: the next asker reads again, and hears of it."""
+    if not task.cancelled():
+        task.exception()

@@ -46,6 +46,7 @@ class Shelf:
         self._due_at = clock.monotonic()
         self._fetched_at = float("-inf")
         self._failures = 0
+        self._is_outdated = False
 
     @property
     def state(self) -> State:
@@ -62,6 +63,7 @@ class Shelf:
     def changed(self, method: str) -> None:
         """The backend said that its list changed: renew it soon, but not more often than once a second."""
         if method == "notifications/tools/list_changed":
+            self._is_outdated = True
             self._due_at = min(self._due_at, self._fetched_at + CHANGE_PAUSE)
             self.touch()
 
@@ -70,8 +72,8 @@ class Shelf:
         if self._task is None:
             if self._first_until is None:
                 self._first_until = self._clock.monotonic() + FIRST_WAIT
+            self._is_outdated = False
             self._task = asyncio.create_task(self._renew())
-            self._task.add_done_callback(self._finished)
         return self._task
 
     def refresh_for_miss(self, *, older_than: float) -> asyncio.Task[None] | None:
@@ -108,10 +110,13 @@ class Shelf:
             self._failed("an unexpected error; see the log")
         else:
             self._succeeded(snapshot)
+        finally:
+            self._task = None
 
     def _succeeded(self, snapshot: Snapshot) -> None:
         now = self._clock.monotonic()
-        self._fetched_at, self._due_at, self._failures = now, now + FRESH_SECONDS, 0
+        self._fetched_at, self._failures = now, 0
+        self._due_at = now + (CHANGE_PAUSE if self._is_outdated else FRESH_SECONDS)  # changed while it was fetched
         self.problem, self.listed_at = None, self._clock.now()
         if snapshot != self.snapshot:
             self.snapshot = snapshot
@@ -126,9 +131,6 @@ class Shelf:
             log.warning("backend_list_failed", backend=self.backend.name, problem=problem)
         self.problem = problem
         self.generation += 1
-
-    def _finished(self, _: asyncio.Task[None]) -> None:
-        self._task = None
 
 
 def describe(error: GatewayError) -> str:

@@ -56,7 +56,7 @@ def http_backend(url: str, name: str = "calc", **more: Any) -> Backend:
         "transport": Transport.STREAMABLE_HTTP,
         "origin": "operator",
         "revision": 1,
-        "url": f"{url}/mcp",
+        "url": url if url.endswith("/sse") else f"{url}/mcp",
     }
     return Backend(**{**fields, **more})
 
@@ -116,6 +116,7 @@ async def open_relay(
     clock: FakeClock | None = None,
     records: UpstreamRecords | None = None,
     runner: str | None = None,
+    runner_key: str = "runner-key",
     guard: EgressGuard | None = None,
 ) -> AsyncIterator[Relay]:
     """A worker's relay over these backends; `runner` is the path of a runner's socket."""
@@ -126,7 +127,7 @@ async def open_relay(
         return [backend for backend in held if backend.tenant_id == tenant_id]
 
     records = records or MemorySessionStore(clock)
-    runner_http = RunnerHttp(open_unix_http(runner), key="runner-key") if runner else None
+    runner_http = RunnerHttp(open_unix_http(runner), key=runner_key) if runner else None
     upstreams = Upstreams(Endpoints(guard or EgressGuard(), runner_http, clock), records, clock)
     directory = BackendDirectory(load, clock)
     catalog = Catalog(directory, upstreams, clock)

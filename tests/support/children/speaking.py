@@ -55,6 +55,9 @@ def serve(
             say({"jsonrpc": "2.0", "id": message["id"], "result": result})
         elif method == "ping":
             say({"jsonrpc": "2.0", "id": message["id"], "result": {}})
+        elif method == "tools/list":
+            listed = [{"name": name, "inputSchema": {"type": "object"}} for name in tools]
+            say({"jsonrpc": "2.0", "id": message["id"], "result": {"tools": listed}})
         elif method == "tools/call":
             tool = tools[message["params"]["name"]]
             if threads:
