@@ -6,8 +6,8 @@ The only module that sees every room. A route stands in exactly one of two lists
 
 import asyncio
 import signal
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
@@ -15,7 +15,7 @@ from types import FrameType
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway_proxy.admin_api.metrics import MetricsPage
 from gateway_proxy.admin_api.status import StatusPage
@@ -264,7 +264,6 @@ class Gateway:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._stack = AsyncExitStack()
         self._draining = Draining()
         self._endpoint: McpEndpoint | None = None
         self._app: ASGIApp | None = None
@@ -275,18 +274,27 @@ class Gateway:
         elif self._app is not None:
             await self._app(scope, receive, send)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        message: Message = await receive()
-        async with self._stack:
-            services = await self._stack.enter_async_context(open_services(self._settings))
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Serve for as long as the context lasts. On the way out the open streams are hung up first."""
+        async with open_services(self._settings) as services:
             connections = ProviderConnections(services.guard, services.core.clock)
-            self._stack.push_async_callback(connections.close)
-            self._build(services, connections)
+            try:
+                self._build(services, connections)
+                yield
+            finally:
+                self._drain()
+                self._app = None
+                await connections.close()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """The ASGI lifespan protocol around `lifespan`."""
+        await receive()
+        async with self.lifespan():
             self._drain_on_sigterm()
             await send({"type": "lifespan.startup.complete"})
-            message = await receive()
-            self._drain()
-        await send({"type": f"{message['type']}.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
 
     def _build(self, services: Services, connections: ProviderConnections) -> None:
         settings = self._settings
