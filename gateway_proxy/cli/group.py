@@ -4,6 +4,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage. No command prints its own errors.
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -89,7 +90,8 @@ class GatewayGroup(click.Group):
                 _say(sentence)
             status = 1
         except BrokenPipeError:
-            sys.stderr.close()  # whoever read our output has gone; nothing more can be said
+            # Whoever read our output has gone: what is still buffered must not fail once more at the exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             status = 1
         except Exception as error:  # noqa: BLE001 - the outermost boundary: a traceback would show values
             _say(f"internal error ({type(error).__name__} {_origin(error)}); this is a fault of the gateway")

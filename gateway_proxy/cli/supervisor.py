@@ -15,6 +15,7 @@ import click
 from uvicorn.config import STARTUP_FAILURE, Config
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
+from gateway_proxy.cli.http_protocol import BoundedHttpProtocol
 from gateway_proxy.cli.runner_process import RunnerProcess
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.settings import Settings
@@ -23,6 +24,7 @@ from gateway_proxy.telemetry.logs import get_log
 log = get_log(__name__)
 
 DRAIN_SECONDS: Final = 25
+CONNECTIONS: Final = 8192  # of one worker; beyond it 503
 _CLOSE_SECONDS: Final = 4.0  # after draining, for closing database and Redis
 _BIND_SECONDS: Final = 5.0  # for a predecessor that is just letting go of the port
 _FAILED_STARTS: Final = 3
@@ -38,7 +40,7 @@ def server_config(settings: Settings) -> Config:
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttpProtocol,
         ws="none",
         lifespan="on",
         interface="asgi3",
@@ -48,6 +50,7 @@ def server_config(settings: Settings) -> Config:
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         backlog=2048,
+        limit_concurrency=CONNECTIONS,
         timeout_keep_alive=120,  # longer than the proxy in front keeps its own, so that it never meets a closed one
         timeout_graceful_shutdown=DRAIN_SECONDS,
         timeout_worker_healthcheck=30,

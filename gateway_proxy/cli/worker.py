@@ -1,10 +1,24 @@
 """The application factory of a worker process: the gateway's own, tied to the supervisor that started the process."""
 
+import resource
+from typing import Final
+
 from gateway_proxy import app
 from gateway_proxy.cli.parent_death import end_with_parent
+
+DESCRIPTORS: Final = 65_536
 
 
 def create_app() -> app.Gateway:
     """Called by uvicorn in each worker; settings come from the environment that the supervisor left."""
     end_with_parent()
+    _allow_many_connections()
     return app.create_app()
+
+
+def _allow_many_connections() -> None:
+    """Shells allow 1,024 open files by default, which is less than the open streams of one worker."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,101 @@
+"""Bounds on request heads, on a real server and real sockets."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from gateway_proxy.cli.http_protocol import HEAD_BYTES, BoundedHttpProtocol
+
+HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
+
+
+class Impatient(BoundedHttpProtocol):
+    """The same with a clock that a test can wait for."""
+
+    head_seconds = 0.2
+
+
+async def answer(request: Request) -> Response:
+    body = await request.body()
+    return PlainTextResponse(f"{len(body)} bytes")
+
+
+@asynccontextmanager
+async def connection(
+    protocol: type[BoundedHttpProtocol] = BoundedHttpProtocol,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A socket to a server that reads with `protocol`."""
+    app = Starlette(routes=[Route("/", answer, methods=["GET", "POST"])])
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http=protocol, log_config=None, lifespan="off"))
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        server.should_exit = True
+        await serving
+
+
+async def test_ordinary_requests_follow_each_other_on_one_connection() -> None:
+    """RFC 9112 §9.3: persistent connections; a large body is no head."""
+    async with connection() as (reader, writer):
+        for _ in range(3):
+            body = b"x" * (3 * HEAD_BYTES)
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            assert (await reader.readuntil(b"bytes")).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_head_may_come_in_pieces() -> None:
+    """Security D4: slow is allowed, endless is not."""
+    async with connection() as (reader, writer):
+        for piece in (b"GET / HT", b"TP/1.1\r\nHo", b"st: x\r\n", b"\r\n"):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        assert (await reader.readuntil(b"bytes")).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_head_over_32_kib_is_431_and_the_end_of_the_connection() -> None:
+    """Security D5: limits of heads hold without a proxy in front."""
+    async with connection() as (reader, writer):
+        writer.write(HEAD)
+        writer.write(b"X-Pad: " + b"a" * HEAD_BYTES)
+
+        answered = await asyncio.wait_for(reader.read(), 5)
+
+        assert answered.startswith(b"HTTP/1.1 431 ")
+        assert answered.endswith(b'{"error":"the request head is over 32 KiB"}')
+
+
+async def test_a_head_that_never_ends_is_hung_up_on() -> None:
+    """Security D4: the head has ten seconds."""
+    async with connection(Impatient) as (reader, writer):
+        writer.write(HEAD)
+
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_a_connection_that_says_nothing_is_hung_up_on() -> None:
+    """Security D4: the same for the first head."""
+    async with connection(Impatient) as (reader, _):
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_a_second_head_has_the_same_time() -> None:
+    """Security D4: also on a connection that has served before."""
+    async with connection(Impatient) as (reader, writer):
+        writer.write(HEAD + b"\r\n")
+        assert (await reader.readuntil(b"bytes")).startswith(b"HTTP/1.1 200")
+        writer.write(HEAD)
+
+        assert await asyncio.wait_for(reader.read(), 5) == b""
