@@ -1,0 +1,111 @@
+"""/v1 of a whole gateway: as `scripts/run` starts it, with the demo tools, read by the official SDK."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import pytest
+from openai import AsyncOpenAI, AuthenticationError, BadRequestError, DefaultAsyncHttpxClient
+
+from tests.support.bootstrapped import Bootstrapped, bootstrapped_gateway
+from tests.support.llm.scripted import Said, ScriptedOpenAI
+from tests.support.llm.serving import serve
+
+ASK: Any = [{"role": "user", "content": "What tools are available?"}]
+ADD = Said(calls=[("call_a1b2c3d4", "demo__add", '{"a":2,"b":3}')])
+
+
+def sdk(gateway: Bootstrapped, key: str | None = None) -> AsyncOpenAI:
+    """The official SDK with the printed token."""
+    return AsyncOpenAI(
+        base_url=f"{gateway.url}/v1",
+        api_key=key or gateway.token,
+        max_retries=0,
+        http_client=DefaultAsyncHttpxClient(verify=False),
+    )
+
+
+@asynccontextmanager
+async def with_provider(upstream: ScriptedOpenAI) -> AsyncGenerator[Bootstrapped, None]:
+    """A gateway whose environment names an OpenAI-compatible server, as the older OpenAI proxy's did."""
+    async with serve(upstream.app()) as url:
+        environment = {"OPENAI_BASE_URL": f"{url}/v1/", "OPENAI_API_KEY": "sk-upstream"}
+        async with bootstrapped_gateway(environment) as gateway:
+            yield gateway
+
+
+async def test_a_first_look_lists_the_gateway_as_a_model_and_it_names_the_tools() -> None:
+    """Compatibility C4, C5, C6, C7; issue 2, done when: `/v1/models` lists `mcp-gateway`, chat names the tools."""
+    async with bootstrapped_gateway() as gateway, sdk(gateway) as openai:
+        assert [model.id for model in (await openai.models.list()).data] == ["mcp-gateway"]
+        answer = await openai.chat.completions.create(model="mcp-gateway", messages=ASK)
+        assert "`demo__add`" in (answer.choices[0].message.content or "")
+        async with openai.chat.completions.stream(model="mcp-gateway", messages=ASK) as stream:
+            final = await stream.get_final_completion()
+        assert final.choices[0].message.content == answer.choices[0].message.content
+        with pytest.raises(BadRequestError, match="No user message found"):
+            await openai.chat.completions.create(model="mcp-gateway", messages=[{"role": "system", "content": "x"}])
+        async with sdk(gateway, "gw_pat_wrong") as stranger:
+            with pytest.raises(AuthenticationError, match="Unauthorized") as caught:
+                await stranger.models.list()
+            assert "resource_metadata=" in caught.value.response.headers["www-authenticate"]
+        async with httpx2.AsyncClient(base_url=gateway.url, verify=False) as http:
+            for header in ("x-api-key", "api-key"):
+                assert (await http.get("/v1/models", headers={header: gateway.token})).status_code == 200
+            twice = {"x-api-key": gateway.token, "authorization": f"Bearer {gateway.token}"}
+            assert (await http.get("/v1/models", headers=twice)).status_code == 401
+            assert (await http.get(f"/v1/models?api_key={gateway.token}")).status_code == 401
+
+
+async def test_direct_connections_of_a_browser_are_let_in_before_any_token() -> None:
+    """openai-clients.md §0, 7: preflight without a token, `authorization` named, errors readable too."""
+    async with bootstrapped_gateway() as gateway, httpx2.AsyncClient(base_url=gateway.url, verify=False) as http:
+        origin = {"origin": "http://webui.example:3000"}
+        asked = {
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "authorization,content-type",
+        }
+        for path in ("/v1/models", "/v1/chat/completions"):
+            preflight = await http.options(path, headers={**origin, **asked})
+            assert preflight.status_code in (200, 204)
+            assert preflight.headers["access-control-allow-origin"] in ("*", origin["origin"])
+            assert "authorization" in preflight.headers["access-control-allow-headers"].lower()
+        refused = await http.get("/v1/models", headers=origin)
+        assert refused.status_code == 401
+        assert refused.headers["access-control-allow-origin"] in ("*", origin["origin"])
+
+
+async def test_with_a_provider_it_is_an_assistant_over_all_tools() -> None:
+    """Compatibility A1, A8, A9, A11, C5, C10: real tools over stdio, in both shapes and through the plain model too."""
+    upstream = ScriptedOpenAI([ADD, Said("It is five."), ADD, Said("Five."), ADD, Said("5.")])
+    async with with_provider(upstream) as gateway, sdk(gateway) as openai:
+        answer = await openai.chat.completions.create(model="mcp-gateway", messages=ASK)
+        assert answer.choices[0].message.content == "It is five."
+        assert upstream.requests[0]["model"] == "gpt-4o"
+        assert upstream.requests[1]["messages"][-1] == {
+            "role": "tool",
+            "tool_call_id": "call_a1b2c3d4",
+            "content": "5",
+        }
+        async with openai.chat.completions.stream(model="gpt-4o-mini", messages=ASK) as stream:
+            assert (await stream.get_final_completion()).choices[0].message.content == "Five."
+        assert upstream.requests[2]["model"] == "gpt-4o-mini"
+        assert (await openai.responses.create(model="mcp-gateway", input="Go")).output_text == "5."
+        await openai.embeddings.create(model="x", input="y", encoding_format="float")
+        assert upstream.paths[-1].startswith("POST /v1/embeddings")
+        assert gateway.token not in str(upstream.headers)
+
+
+async def test_a_tool_says_how_far_it_is_while_it_runs() -> None:
+    """Issue 4, progress: MCP progress notifications become status lines."""
+    slow = Said(calls=[("call_a1b2c3d4", "demo__slow", '{"seconds":0.3,"steps":3}')])
+    async with with_provider(ScriptedOpenAI([slow, Said("Done.")])) as gateway, sdk(gateway) as openai:
+        stream = await openai.chat.completions.create(
+            model="mcp-gateway", messages=ASK, stream=True, extra_headers={"x-gateway-progress": "reasoning"}
+        )
+        lines = ""
+        async for chunk in stream:
+            lines += chunk.choices[0].delta.model_dump().get("reasoning_content") or ""
+        assert lines.startswith("Running demo__slow…\n")
+        assert len(lines.splitlines()) >= 4
