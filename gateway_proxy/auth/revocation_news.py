@@ -6,14 +6,10 @@ Only the fact that something was revoked travels. Losing a message costs the two
 from typing import Final
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from gateway_proxy.auth.token_verifier import TokenVerifier
-from gateway_proxy.sessions.news import News
 from gateway_proxy.storage.redis.keys import revocation_news_channel
-from gateway_proxy.telemetry.logs import get_log
-
-log = get_log(__name__)
+from gateway_proxy.storage.redis.news import News
 
 EVERYTHING: Final = "all"
 
@@ -22,20 +18,15 @@ class RevocationNews:
     """`announce` after a revocation was committed; `start` and `stop` with the worker."""
 
     def __init__(self, redis: Redis | None, verifier: TokenVerifier) -> None:
-        self._redis = redis
         self._verifier = verifier
-        self._channel = revocation_news_channel()
-        self._news = None if redis is None else News(redis, self._channel, heard=self._hear, reset=verifier.forget_all)
+        channel = revocation_news_channel()
+        self._news = None if redis is None else News(redis, channel, heard=self._hear, reset=verifier.forget_all)
 
     async def announce(self) -> None:
         """Forget here and tell the others. Never fails: what cannot be told is known to them within two seconds."""
         self._verifier.forget_all()
-        if self._redis is None or self._news is None:
-            return
-        try:
-            await self._redis.publish(self._channel, self._news.encode(EVERYTHING))
-        except (RedisError, OSError) as error:
-            log.warning("revocation_not_announced", fault=type(error).__name__)
+        if self._news is not None:
+            await self._news.tell(EVERYTHING)
 
     async def start(self) -> None:
         """Begin to listen."""

@@ -18,7 +18,6 @@ from gateway_proxy.domain.errors import StorageUnavailable
 from gateway_proxy.domain.session import SessionRecord, UpstreamSessionRecord
 from gateway_proxy.sessions.cache import CopyCache
 from gateway_proxy.sessions.codec import decode_session, decode_upstream, encode_record
-from gateway_proxy.sessions.news import News
 from gateway_proxy.sessions.store import SESSION_ID, SessionLimits, is_owned_by
 from gateway_proxy.storage.redis.keys import (
     session_key,
@@ -26,6 +25,7 @@ from gateway_proxy.storage.redis.keys import (
     session_owner_key,
     upstream_session_key,
 )
+from gateway_proxy.storage.redis.news import News
 
 COPY_SECONDS: Final = 30.0
 DEAF_COPY_SECONDS: Final = 2.0

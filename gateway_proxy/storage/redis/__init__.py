@@ -1,1 +1,1 @@
-"""What is kept in Redis: the client and the keys. Functions, no decisions."""
+"""What is kept in Redis: the client, the keys, and news between workers. Functions, no decisions."""

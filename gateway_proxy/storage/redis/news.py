@@ -1,6 +1,7 @@
 """News between workers over Redis pub/sub: which copies to forget. Best effort, and honest about being deaf.
 
-Only names of records travel here, no content; what must not be lost (mailbox, event log) uses streams instead.
+Only names of records travel here, no content; what must not be lost (mailbox, event log) uses streams instead. Whoever
+keeps copies (sessions, verified tokens, definitions) has a channel and a `News` of its own.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ log = get_log(__name__)
 LISTEN_SECONDS: Final = 5.0
 MAX_BACK_OFF: Final = 5.0
 SUBSCRIBE_SECONDS: Final = 5.0
+TELL_SECONDS: Final = 2.0  # whoever tells has a caller who waits
 
 
 class News:
@@ -48,9 +50,17 @@ class News:
         """The message to publish on the channel; our own echo is recognised by the worker's id in front."""
         return f"{self._worker} {name}"
 
+    async def tell(self, name: str) -> None:
+        """Publish a name to the other workers. Never fails: what cannot be told ages out of their copies."""
+        try:
+            async with asyncio.timeout(TELL_SECONDS):
+                await self._redis.publish(self._channel, self.encode(name))
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("news_not_told", channel=self._channel, fault=type(error).__name__)
+
     async def start(self) -> None:
         """Begin to listen; returns when subscribed, or after a moment without it (the caller works all the same)."""
-        self._task = asyncio.create_task(self._listen(), name="session-news")
+        self._task = asyncio.create_task(self._listen(), name=f"news {self._channel}")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._listening.wait()
@@ -75,7 +85,7 @@ class News:
                 if self._listening.is_set():
                     back_off = 0.1
                 self._listening.clear()
-                log.warning("session_news_lost", fault=type(error).__name__)
+                log.warning("news_lost", channel=self._channel, fault=type(error).__name__)
             finally:
                 self._listening.clear()
                 with contextlib.suppress(RedisError, OSError, TimeoutError):
