@@ -72,10 +72,13 @@ def read_client_uri(fields: Fields) -> str | None:
 def read_grant_types(fields: Fields) -> tuple[str, ...]:
     """`grant_types`: those that we have, out of what was asked (RFC 7591 §2 lets us substitute).
 
+    A client that names none gets both and is told so: without a refresh token it would have to send its user to the
+    browser every hour, and rotation makes the refresh token the safer of the two.
+
     Raises:
         ClientMetadataInvalid: Without authorization_code the client could do nothing here.
     """
-    asked = _texts(fields, "grant_types", default=("authorization_code",))
+    asked = _texts(fields, "grant_types", default=GRANT_TYPES)
     if "authorization_code" not in asked:
         raise ClientMetadataInvalid("grant_types", "a list with authorization_code in it")
     return tuple(kind for kind in GRANT_TYPES if kind in asked)

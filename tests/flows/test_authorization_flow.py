@@ -256,7 +256,11 @@ async def test_the_root_aliases_serve_the_same_flow(
     server: AuthorizationServer, client: OAuthClient, http: httpx2.AsyncClient
 ) -> None:
     """Contract, Surfaces; clients.md: some clients invent /register, /authorize and /token."""
-    body = {"redirect_uris": [client.redirect_uri], "token_endpoint_auth_method": "none"}
+    body = {
+        "redirect_uris": [client.redirect_uri],
+        "token_endpoint_auth_method": "none",
+        "grant_types": ["authorization_code"],
+    }
     client.client_id = (await http.post("/register", json=body)).json()["client_id"]
     target = await server.visitor(http).authorize(f"{PUBLIC_URL}/authorize?{client.authorize_query()}")
     code = dict(parse_qsl(urlsplit(target).query))["code"]

@@ -50,7 +50,7 @@ async def test_defaults_are_echoed(server: AuthorizationServer, http: httpx2.Asy
     answer = (await register(http)).json()
     assert answer["token_endpoint_auth_method"] == "client_secret_basic"
     assert "client_secret" in answer
-    assert answer["grant_types"] == ["authorization_code"]
+    assert answer["grant_types"] == ["authorization_code", "refresh_token"]
     assert answer["response_types"] == ["code"]
     assert answer["application_type"] == "web"
     assert answer["client_name"] == "client.example"
