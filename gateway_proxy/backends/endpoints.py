@@ -88,10 +88,11 @@ class Endpoints:
         if self._runner is not None:
             await self._runner.stop_child(key.digest, backend_name)
 
-    def forget(self, backend_id: str) -> None:
-        """Let go of the connections of a backend that is gone or edited."""
-        held = self._https.pop(backend_id, None)
-        if held is not None:
+    def forget(self, backend_id: str, revision: int) -> None:
+        """Let go of the connections of that revision of a backend; replies under way are still read."""
+        held = self._https.get(backend_id)
+        if held is not None and held[0] == revision:
+            del self._https[backend_id]
             held[1].retire()
 
     async def close(self) -> None:
@@ -106,8 +107,9 @@ class Endpoints:
         held = self._https.get(backend.id)
         if held is not None and held[0] == backend.revision:
             return held[1]
-        self.forget(backend.id)
-        allowed = origin_of(url) if backend.origin == "operator" else None
+        if held is not None:
+            self.forget(backend.id, held[0])
+        allowed = origin_of(url) if backend.origin != "tenant" else None
         http = GuardedHttp(self._guard, url, allowed_origin=allowed, clock=self._clock)
         self._https[backend.id] = (backend.revision, http)
         return http
@@ -116,7 +118,7 @@ class Endpoints:
         if backend.url is None:
             raise BackendUnavailable(backend.name, None, "its definition has no url")
         try:
-            allowed = origin_of(backend.url) if backend.origin == "operator" else None
+            allowed = origin_of(backend.url) if backend.origin != "tenant" else None
             return list((await self._guard.resolve(backend.url, allowed_origin=allowed)).addresses)
         except EgressError as error:
             raise relay_error(backend.name, error, seconds=0) from None

@@ -7,7 +7,6 @@ users on one upstream session cannot see each other.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from msgspec import Raw
@@ -41,19 +40,17 @@ _REFUSED: Final = b'"error":{"code":-32601,"message":"The client does not suppor
 _CHANGED: Final = "/list_changed"
 
 
-@dataclass(slots=True)
 class Deadline:
     """When a call ends. Progress gives it its whole time again, but never beyond `LONGEST_CALL` in all."""
 
-    clock: Clock
-    seconds: float
-    _ends_at: float = 0.0
-    _last: float = 0.0
+    __slots__ = ("_clock", "_ends_at", "_last", "seconds")
 
-    def __post_init__(self) -> None:
-        now = self.clock.monotonic()
-        self._ends_at = now + self.seconds
-        self._last = now + max(self.seconds, LONGEST_CALL)
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        now = clock.monotonic()
+        self._clock = clock
+        self.seconds = seconds
+        self._ends_at = now + seconds
+        self._last = now + max(seconds, LONGEST_CALL)
 
     def left(self, backend: str) -> float:
         """Seconds left, more than 0.
@@ -61,14 +58,14 @@ class Deadline:
         Raises:
             BackendTimeout: None are.
         """
-        left = self._ends_at - self.clock.monotonic()
+        left = self._ends_at - self._clock.monotonic()
         if left <= 0:
             raise BackendTimeout(backend, self.seconds)
         return left
 
     def extend(self) -> None:
         """The backend reported progress."""
-        self._ends_at = min(self.clock.monotonic() + self.seconds, self._last)
+        self._ends_at = min(self._clock.monotonic() + self.seconds, self._last)
 
 
 class Exchange:
@@ -119,8 +116,11 @@ class Exchange:
         self._resumes = 0
         self._is_done = False
         self._is_closed = False
-        self._content_type = (reply.header("content-type") or "").partition(";")[0].strip().lower()
-        self._parser = SseParser(RESULT_LIMIT) if self._content_type == "text/event-stream" else None
+        content_type = reply.header("content-type")
+        if content_type != "application/json":
+            content_type = (content_type or "").partition(";")[0].strip().lower()
+        self._content_type = content_type
+        self._parser = SseParser(RESULT_LIMIT) if content_type == "text/event-stream" else None
 
     async def receive(self) -> UpstreamMessage:
         """The next message that concerns the caller.
@@ -173,7 +173,7 @@ class Exchange:
                 raise self._misbehaved("the response is neither JSON nor an event stream")
             body = await self._reply.read(limit=RESULT_LIMIT, timeout=left)
             self._decode(body)
-            if not any(envelope.method == "" for envelope in self._queue):
+            if not any(not envelope.method for envelope in self._queue):
                 raise self._misbehaved("the answer to a request holds no response")
             return
         chunk = await self._read_chunk(left)

@@ -90,7 +90,7 @@ class UpstreamSession:
     headers: RequestHeaders
     minter: Minter
     aside: Aside
-    used_at: float = 0.0
+    was_used: bool = True
     under_way: int = field(default=0)
 
     async def post(self, message: bytes, *, timeout: float, extra: list[tuple[str, str]] | None = None) -> Reply:

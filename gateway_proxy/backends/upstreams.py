@@ -30,7 +30,6 @@ from gateway_proxy.domain.errors import (
 )
 
 IDLE_SECONDS: Final = 900.0
-SWEEP_SECONDS: Final = 60.0
 NOBODY: Final = Caller(None, "2025-11-25", GATEWAY_INFO, b"{}", modern=False)
 
 Place = tuple[str, int, str, bytes]
@@ -160,7 +159,7 @@ class Upstreams:
         request_id = self._minter.next_id()
         is_modern = session.era is Era.MODERN
         params = request.write_params(request_id, modern=is_modern, caller=caller, capabilities=declared.json)
-        session.used_at = self._clock.monotonic()
+        session.was_used = True
         try:
             reply = await session.post(
                 write_request(request_id, request.method, params),
@@ -208,7 +207,6 @@ class Upstreams:
         self._opening.pop(place, None)
         if not task.cancelled() and task.exception() is None:
             session = task.result()
-            session.used_at = self._clock.monotonic()
             self._sessions[place] = session
 
     async def _expire(self, place: Place, session: UpstreamSession) -> None:
@@ -218,11 +216,12 @@ class Upstreams:
             await self._opener.forget(session)
 
     def _sweep(self) -> None:
-        """Forget sessions that nobody here has used for long; they live on in the store and at the backend."""
+        """Forget sessions that nobody here used since the last sweep; they live on in the store and at the backend."""
         now = self._clock.monotonic()
-        if now - self._swept_at < SWEEP_SECONDS:
+        if now - self._swept_at < IDLE_SECONDS:
             return
         self._swept_at = now
         for place, session in list(self._sessions.items()):
-            if not session.under_way and now - session.used_at > IDLE_SECONDS:
+            if not session.under_way and not session.was_used:
                 del self._sessions[place]
+            session.was_used = False

@@ -189,7 +189,6 @@ class Http1Reply:
         "has_head",
         "headers",
         "is_complete",
-        "is_until_eof",
         "status",
     )
 
@@ -206,7 +205,12 @@ class Http1Reply:
         self.headers: list[tuple[bytes, bytes]] = []
         self.has_head = False
         self.is_complete = False
-        self.is_until_eof = False
+
+    @property
+    def is_until_eof(self) -> bool:
+        """Whether the body ends with the connection (RFC 9112 §6.3): it says neither its length nor chunked."""
+        names = {name for name, _ in self.headers}
+        return self.has_head and self.status not in (204, 304) and not names & {b"content-length", b"transfer-encoding"}
 
     def header(self, name: str) -> str | None:
         """The first value of a header, by its lower-case name."""
@@ -274,8 +278,6 @@ class Http1Reply:
         """The head is complete."""
         self.status = status
         self.has_head = True
-        names = {name for name, _ in self.headers}
-        self.is_until_eof = status not in (204, 304) and not names & {b"content-length", b"transfer-encoding"}
         self._wake()
 
     def append(self, data: bytes) -> None:

@@ -7,7 +7,8 @@ from typing import Final, Protocol
 import msgspec
 
 from gateway_proxy.backends.envelope import quote
-from gateway_proxy.backends.splice import UpstreamRequest, read_request
+from gateway_proxy.backends.exchange import Exchange
+from gateway_proxy.backends.splice import read_request
 from gateway_proxy.backends.upstreams import Upstreams
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import GatewayError
@@ -93,20 +94,39 @@ class ToolCalls:
         except ValueError:
             yield Failure(INVALID_PARAMS, "params and params._meta must be JSON objects")
             return
+        self._policy.admit(ctx)
         started = self._clock.monotonic()
         outcome = "cancelled"
-        with self._policy.admit(ctx):
-            try:
-                async with aclosing(self._exchange(ctx, caller, route, request, timeout)) as messages:
-                    async for message in messages:
-                        if isinstance(message, Result | Failure):
-                            outcome = _outcome_of(message)
-                        yield message
-            except GatewayError as error:
-                outcome = type(error).__name__
-                raise
-            finally:
-                self._record(ctx, caller, route, outcome, self._clock.monotonic() - started)
+        exchange: Exchange | None = None
+        try:
+            begun = await self._upstreams.start(
+                route.backend,
+                ctx.principal.user_id,
+                caller,
+                request,
+                timeout=timeout,
+                on_change=self._catalog.on_change_of(route.backend),
+            )
+            if isinstance(begun, Failure):
+                outcome = _outcome_of(begun)
+                yield begun
+                return
+            exchange = begun
+            while True:
+                message = await exchange.receive()
+                if isinstance(message, Result | Failure):
+                    outcome = _outcome_of(message)
+                    yield message
+                    return
+                yield message
+        except GatewayError as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            self._policy.leave(ctx)
+            self._record(ctx, caller, route, outcome, self._clock.monotonic() - started)
+            if exchange is not None:
+                await exchange.close()
 
     async def call_to_end(
         self,
@@ -135,29 +155,6 @@ class ToolCalls:
                 elif on_progress is not None and isinstance(message, Notification):
                     await on_progress(message.raw)
         raise AssertionError("a call ends with a Result, a Failure or an error")
-
-    async def _exchange(
-        self, ctx: TenantContext, caller: Caller, route: Route, request: UpstreamRequest, timeout: float | None
-    ) -> AsyncGenerator[RelayMessage, None]:
-        exchange = await self._upstreams.start(
-            route.backend,
-            ctx.principal.user_id,
-            caller,
-            request,
-            timeout=timeout,
-            on_change=self._catalog.on_change_of(route.backend),
-        )
-        if isinstance(exchange, Failure):
-            yield exchange
-            return
-        try:
-            while True:
-                message = await exchange.receive()
-                yield message
-                if isinstance(message, Result | Failure):
-                    return
-        finally:
-            await exchange.close()
 
     def _record(self, ctx: TenantContext, caller: Caller, route: Route, outcome: str, seconds: float) -> None:
         self._metrics.tool_called(caller.surface, outcome, seconds)

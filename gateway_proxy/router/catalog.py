@@ -46,8 +46,12 @@ class _TenantShelves:
     backends: tuple[Backend, ...] = ()
     shelves: dict[str, Shelf] = field(default_factory=dict)
     view: View | None = None
-    stamp: object = None
-    used_at: float = 0.0
+    naming: Naming | None = None
+    was_used: bool = True
+
+    def outdate(self) -> None:
+        """A snapshot is another one: the view has to be built anew."""
+        self.view = None
 
 
 class Catalog:
@@ -87,7 +91,7 @@ class Catalog:
         Raises:
             StorageUnavailable: The tenant's backends cannot be read.
         """
-        held = await self._held(ctx)
+        held = await self._held(ctx.tenant.id)
         for shelf in held.shelves.values():
             shelf.touch()
         return [_status_of(held.shelves[backend.id]) for backend in held.backends]
@@ -100,11 +104,22 @@ class Catalog:
             BackendUnavailable: To a backend that has not been listed yet and cannot be now.
             StorageUnavailable: The tenant's backends cannot be read.
         """
-        held = await self._held(ctx)
+        held = await self._held(ctx.tenant.id)
         route = self._view(ctx, held).routes.get(name)
         if route is not None:
             return route
         return await self._find_missing(ctx, held, name)
+
+    async def adopt_changes(self, tenant_id: str) -> None:
+        """The tenant's definitions were edited: end what runs for those that are gone, begin to list the new ones.
+
+        Raises:
+            StorageUnavailable: The tenant's backends cannot be read.
+        """
+        if tenant_id not in self._tenants:
+            return
+        for shelf in (await self._held(tenant_id)).shelves.values():
+            shelf.touch()
 
     def on_change_of(self, backend: Backend) -> OnChange:
         """Who is to hear when this backend says that its list changed."""
@@ -120,21 +135,21 @@ class Catalog:
 
     async def _settled_view(self, ctx: TenantContext) -> View:
         """The view, after the first lists have come or have had their chance."""
-        held = await self._held(ctx)
+        held = await self._held(ctx.tenant.id)
         for shelf in held.shelves.values():
             shelf.touch()
         await _wait_for_first(held.shelves.values())
         return self._view(ctx, held)
 
-    async def _held(self, ctx: TenantContext) -> _TenantShelves:
-        backends = await self._directory.list(ctx.tenant.id)
-        held = self._tenants.get(ctx.tenant.id)
+    async def _held(self, tenant_id: str) -> _TenantShelves:
+        backends = await self._directory.list(tenant_id)
+        held = self._tenants.get(tenant_id)
         if held is None:
             self._sweep()
-            held = self._tenants[ctx.tenant.id] = _TenantShelves()
+            held = self._tenants[tenant_id] = _TenantShelves()
         if held.backends is not backends:
             self._adopt(held, backends)
-        held.used_at = self._clock.monotonic()
+        held.was_used = True
         return held
 
     def _adopt(self, held: _TenantShelves, backends: tuple[Backend, ...]) -> None:
@@ -145,7 +160,7 @@ class Catalog:
             if known is not None and known.backend == backend:
                 shelves[backend.id] = known
                 continue
-            shelves[backend.id] = Shelf(backend, self._fetch, self._clock)
+            shelves[backend.id] = Shelf(backend, self._fetch, self._clock, on_news=held.outdate)
             if known is not None:
                 held.shelves[backend.id] = known
         for gone in held.shelves.values():
@@ -154,12 +169,11 @@ class Catalog:
         held.backends, held.shelves, held.view = backends, shelves, None
 
     def _view(self, ctx: TenantContext, held: _TenantShelves) -> View:
-        naming: Naming = ctx.tenant.naming
-        stamp = (naming, *(shelf.generation for shelf in held.shelves.values()))
-        if held.view is None or held.stamp != stamp:
+        naming = ctx.tenant.naming
+        if held.view is None or (held.naming is not naming and held.naming != naming):
             shelves = [(backend, held.shelves[backend.id].snapshot) for backend in held.backends]
             held.view = build_view(ctx.tenant.id, effective_naming(naming, held.backends), shelves)
-            held.stamp = stamp
+            held.naming = naming
         return held.view
 
     async def _find_missing(self, ctx: TenantContext, held: _TenantShelves, name: str) -> Route:
@@ -184,16 +198,17 @@ class Catalog:
         return await fetch_snapshot(self._upstreams, backend, TOOLS, self.on_change_of(backend))
 
     def _sweep(self) -> None:
-        """Forget tenants that nobody has asked for in an hour."""
+        """Forget tenants that nobody has asked for since the last sweep."""
         now = self._clock.monotonic()
         if now - self._swept_at < UNUSED_SECONDS:
             return
         self._swept_at = now
         for tenant_id, held in list(self._tenants.items()):
-            if now - held.used_at > UNUSED_SECONDS:
+            if not held.was_used:
                 for shelf in held.shelves.values():
                     shelf.abandon()
                 del self._tenants[tenant_id]
+            held.was_used = False
 
 
 async def _wait_for_first(shelves: Collection[Shelf]) -> None:

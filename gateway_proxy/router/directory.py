@@ -22,7 +22,7 @@ Load = Callable[[str], Awaitable[Sequence[Backend]]]
 class _Held:
     backends: tuple[Backend, ...]
     loaded_at: float
-    used_at: float
+    was_used: bool = True
 
 
 class BackendDirectory:
@@ -32,7 +32,9 @@ class BackendDirectory:
         self._load = load
         self._clock = clock
         self._held: dict[str, _Held] = {}
+        self._swept_at = clock.monotonic()
         self._loading: dict[str, asyncio.Task[tuple[Backend, ...]]] = {}
+        self._tasks: set[asyncio.Task[tuple[Backend, ...]]] = set()
 
     @classmethod
     def of_database(cls, database: Database, keyring: Keyring, clock: Clock) -> "BackendDirectory":
@@ -52,7 +54,7 @@ class BackendDirectory:
         now = self._clock.monotonic()
         held = self._held.get(tenant_id)
         if held is not None:
-            held.used_at = now
+            held.was_used = True
             age = now - held.loaded_at
             if age < RENEW_AFTER:
                 return held.backends
@@ -61,16 +63,30 @@ class BackendDirectory:
                 return held.backends
         return await asyncio.shield(self._start_loading(tenant_id))
 
+    def forget(self, tenant_id: str) -> None:
+        """The tenant's backends were edited: the next asker reads them anew, whatever is being read already."""
+        held = self._held.get(tenant_id)
+        if held is not None:
+            held.loaded_at = float("-inf")
+        self._loading.pop(tenant_id, None)
+
+    def forget_all(self) -> None:
+        """The same for every tenant, after a time in which edits may have gone unheard."""
+        for tenant_id in {*self._held, *self._loading}:
+            self.forget(tenant_id)
+
     async def close(self) -> None:
         """Cancel what is being read."""
-        for task in list(self._loading.values()):
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._loading.values(), return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start_loading(self, tenant_id: str) -> asyncio.Task[tuple[Backend, ...]]:
         task = self._loading.get(tenant_id)
         if task is None:
             task = self._loading[tenant_id] = asyncio.create_task(self._read(tenant_id))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
             task.add_done_callback(_look_at)
         return task
 
@@ -79,19 +95,29 @@ class BackendDirectory:
         try:
             found = await self._load(tenant_id)
         finally:
-            self._loading.pop(tenant_id, None)
+            is_current = self._loading.get(tenant_id) is asyncio.current_task()
+            if is_current:
+                del self._loading[tenant_id]
+        if not is_current:
+            return await self.list(tenant_id)  # edited meanwhile: what was found may be the state before
         backends = tuple(sorted((backend for backend in found if backend.enabled), key=lambda backend: backend.name))
         held = self._held.get(tenant_id)
         if held is not None and held.backends == backends:
             backends = held.backends
-        self._held[tenant_id] = _Held(backends, started, self._clock.monotonic())
+        self._held[tenant_id] = _Held(backends, started)
         self._forget_unused()
         return backends
 
     def _forget_unused(self) -> None:
+        """Forget tenants that nobody has asked for since the last time."""
         now = self._clock.monotonic()
-        for tenant_id in [key for key, held in self._held.items() if now - held.used_at > FORGET_AFTER]:
-            del self._held[tenant_id]
+        if now - self._swept_at < FORGET_AFTER:
+            return
+        self._swept_at = now
+        for tenant_id, held in list(self._held.items()):
+            if not held.was_used:
+                del self._held[tenant_id]
+            held.was_used = False
 
 
 def _look_at(task: asyncio.Task[tuple[Backend, ...]]) -> None:

@@ -1,7 +1,5 @@
 """May this caller use this route, now? The only place that says no to a routed call."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from gateway_proxy.domain.errors import RateLimited, ToolUnknown
@@ -36,9 +34,8 @@ class Policy:
         ):
             raise ToolUnknown(route.name)
 
-    @contextmanager
-    def admit(self, ctx: TenantContext) -> Iterator[None]:
-        """Hold a place among the tenant's calls under way in this worker.
+    def admit(self, ctx: TenantContext) -> None:
+        """Take a place among the tenant's calls under way in this worker; `leave` gives it back.
 
         Raises:
             RateLimited: None is free.
@@ -48,11 +45,12 @@ class Policy:
         if count >= self._limit:
             raise RateLimited(1.0)
         self._under_way[tenant_id] = count + 1
-        try:
-            yield
-        finally:
-            left = self._under_way[tenant_id] - 1
-            if left:
-                self._under_way[tenant_id] = left
-            else:
-                del self._under_way[tenant_id]
+
+    def leave(self, ctx: TenantContext) -> None:
+        """A call that was admitted is over."""
+        tenant_id = ctx.tenant.id
+        left = self._under_way[tenant_id] - 1
+        if left:
+            self._under_way[tenant_id] = left
+        else:
+            del self._under_way[tenant_id]

@@ -33,10 +33,11 @@ Fetch = Callable[[Backend], Awaitable[Snapshot]]
 class Shelf:
     """One backend's list. `refresh` is single-flight; nobody waits for it but, once, for the very first snapshot."""
 
-    def __init__(self, backend: Backend, fetch: Fetch, clock: Clock) -> None:
+    def __init__(self, backend: Backend, fetch: Fetch, clock: Clock, *, on_news: Callable[[], None]) -> None:
+        """`on_news` is called when `snapshot` is another one."""
         self.backend = backend
         self.snapshot: Snapshot | None = None
-        self.generation = 0
+        self._on_news = on_news
         self.problem: str | None = None
         self.listed_at: datetime | None = None
         self._fetch = fetch
@@ -120,7 +121,7 @@ class Shelf:
         self.problem, self.listed_at = None, self._clock.now()
         if snapshot != self.snapshot:
             self.snapshot = snapshot
-            self.generation += 1
+            self._on_news()
 
     def _failed(self, problem: str) -> None:
         self._failures += 1
@@ -130,7 +131,6 @@ class Shelf:
         if self.problem != problem:
             log.warning("backend_list_failed", backend=self.backend.name, problem=problem)
         self.problem = problem
-        self.generation += 1
 
 
 def describe(error: GatewayError) -> str:

@@ -36,7 +36,11 @@ async def serve(app: App, *, unix: str | None = None) -> AsyncIterator[str]:
     """Serve an app until the block ends; yields its base URL (or the socket's path)."""
     config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1)
     server = QuietServer(config)
-    listener = socket.socket(socket.AF_UNIX if unix else socket.AF_INET, socket.SOCK_STREAM)
+    listener = socket.socket(
+        socket.AF_UNIX if unix else socket.AF_INET,
+        socket.SOCK_STREAM,
+        0 if unix else socket.IPPROTO_TCP,  # asyncio turns Nagle's delay off only where it reads TCP
+    )
     listener.bind(unix or ("127.0.0.1", 0))
     listener.listen(512)
     where = unix or f"http://127.0.0.1:{listener.getsockname()[1]}"
