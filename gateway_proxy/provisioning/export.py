@@ -19,6 +19,7 @@ from gateway_proxy.provisioning.variables import escaped
 _SERVER_KEYS: Final = ("isolation", "timeout", "encoding", "encoding_error_handler", "enabled")
 _ASSISTANT_KEYS: Final = (
     "description", "system_prompt", "max_tool_iterations", "temperature", "top_p", "max_tokens", "extra_body",
+    "options",
 )  # fmt: skip
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+import msgspec
+
 from gateway_proxy.auth.passwords import MAXIMUM_BYTES, MINIMUM_BYTES
 from gateway_proxy.domain.assistant import Assistant
 from gateway_proxy.domain.backend import Backend, Transport
@@ -299,4 +301,5 @@ def _assistant(shape: AssistantShape) -> Assistant:
         top_p=shape.top_p,
         max_tokens=shape.max_tokens,
         extra_body=dict(shape.extra_body),
+        options=msgspec.to_builtins(shape.options),
     )

@@ -60,6 +60,18 @@ class ProviderShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     default_headers: dict[str, str] = {}
 
 
+class AssistantOptionsShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How an assistant works, beside the parameters of its model. `task_model` serves Open WebUI's background tasks."""
+
+    progress: Literal["none", "reasoning", "openwebui"] = "none"
+    vision: bool = False
+    strip_think: bool = False
+    task_model: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
+    max_calls_per_round: Annotated[int, msgspec.Meta(ge=1, le=128)] = 16
+    max_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 540
+    max_result_bytes: Annotated[int, msgspec.Meta(ge=1024, le=10_485_760)] = 262_144
+
+
 class AssistantShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A virtual model under /v1/models: provider, model, system prompt, servers. `mcp_servers: "*"` is all of them."""
 
@@ -74,6 +86,7 @@ class AssistantShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     extra_body: dict[str, Any] = {}
+    options: AssistantOptionsShape = AssistantOptionsShape()
 
 
 class TenantShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
