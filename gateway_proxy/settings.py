@@ -179,8 +179,8 @@ def _secret_keys(text: str) -> tuple[str, ...]:
 
 
 def _admin_api_key(text: str) -> str:
-    if len(text) < MINIMUM_KEY_LENGTH:
-        raise ValueError(f"expected at least {MINIMUM_KEY_LENGTH} characters")
+    if len(text) < MINIMUM_KEY_LENGTH or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(f"expected at least {MINIMUM_KEY_LENGTH} visible ASCII characters, as in a bearer token")
     return text
 
 

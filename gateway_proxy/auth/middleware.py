@@ -96,7 +96,7 @@ class RequireScope:
             return
         outcome = await self._judge(scope)
         if isinstance(outcome, Refusal):
-            await self._refuse(outcome, send)
+            await send_refusal(outcome, self._error_body, send, self._challenge)
             return
         state = scope.setdefault("state", {})
         state["principal"] = outcome.principal
@@ -116,20 +116,22 @@ class RequireScope:
             return UNAVAILABLE
         return verified if self._scope in verified.principal.scopes else self._insufficient
 
-    async def _refuse(self, refusal: Refusal, send: Send) -> None:
-        body, content_type = self._error_body(refusal.status, refusal.code, refusal.message)
-        headers = [
-            (b"content-type", content_type.encode("ascii")),
-            (b"content-length", str(len(body)).encode("ascii")),
-            (b"cache-control", b"no-store"),
-        ]
-        if refusal.status == 503:
-            headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode("ascii")))
-        else:
-            described = refusal.message.removeprefix("Unauthorized: ") if refusal.error else None
-            headers.append((b"www-authenticate", self._challenge.header(refusal.error, described)))
-        await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+
+async def send_refusal(refusal: Refusal, error_body: ErrorBody, send: Send, challenge: Challenge | None = None) -> None:
+    """Answer with a refusal in the words of the surface; with a `challenge` when it is about the token."""
+    body, content_type = error_body(refusal.status, refusal.code, refusal.message)
+    headers = [
+        (b"content-type", content_type.encode("ascii")),
+        (b"content-length", str(len(body)).encode("ascii")),
+        (b"cache-control", b"no-store"),
+    ]
+    if refusal.status == 503:
+        headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode("ascii")))
+    elif challenge is not None:
+        described = refusal.message.removeprefix("Unauthorized: ") if refusal.error else None
+        headers.append((b"www-authenticate", challenge.header(refusal.error, described)))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def get_principal(scope: Connection) -> Principal:

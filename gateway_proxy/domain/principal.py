@@ -26,10 +26,18 @@ ROLE_SCOPES: Final[Mapping[Role, frozenset[str]]] = {
 
 
 class TokenKind(StrEnum):
-    """Where a bearer token came from: the token endpoint, or a person's own hand."""
+    """Where a bearer token came from: the token endpoint, a person's own hand, or the operator's settings.
+
+    PLATFORM is the operator's key for the admin surface; it stands in no table and no user is behind it.
+    """
 
     ACCESS = "access"
     PERSONAL = "personal"
+    PLATFORM = "platform"
+
+
+PLATFORM_USER: Final = "platform"
+"""What stands for the user of a principal whose kind is PLATFORM; no user has this id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +58,8 @@ class Principal:
     scopes: frozenset[str]
     audience: str
     expires_at: datetime
+
+    @property
+    def is_platform(self) -> bool:
+        """Whether this is the operator with the platform key, and not a person."""
+        return self.kind is TokenKind.PLATFORM
