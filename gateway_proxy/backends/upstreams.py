@@ -92,10 +92,12 @@ class Upstreams:
     def retire(self, backend_id: str, revision: int) -> None:
         """That revision of a backend is gone: end its idle sessions and children, let go of its connections."""
         for place, session in list(self._sessions.items()):
+        idle: list[UpstreamSession] = []
             if place[0] == backend_id and place[1] == revision:
                 del self._sessions[place]
                 if not session.under_way:
-                    self._aside.spawn(self._opener.retire(session))
+                    idle.append(session)
+        self._aside.spawn(self._retire(idle, backend_id, revision))
         held = self._breakers.get(backend_id)
         if held is not None and held[0] == revision:
             del self._breakers[backend_id]
@@ -210,6 +212,12 @@ class Upstreams:
             self._sessions[place] = session
 
     async def _expire(self, place: Place, session: UpstreamSession) -> None:
+    async def _retire(self, sessions: list[UpstreamSession], backend_id: str, revision: int) -> None:
+        try:
+            await asyncio.gather(*(self._opener.retire(session) for session in sessions), return_exceptions=True)
+        finally:
+            self._endpoints.forget(backend_id, revision)
+
         """The backend has forgotten the session. Whoever is first takes it out; the others find the new one."""
         if self._sessions.get(place) is session:
             del self._sessions[place]

@@ -17,14 +17,16 @@ class Transport(StrEnum):
 
 
 Isolation = Literal["tenant", "user", "session"]
-Origin = Literal["operator", "tenant"]
+Origin = Literal["operator", "platform", "tenant"]
+"""Who wrote a definition: the configuration (file, environment, command line), the platform key, or the tenant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
     """One MCP server of one tenant, with its credentials opened (`env` and `headers` are sealed at rest).
 
-    `origin` says who wrote it: an operator's definition may name a command or a private address, a tenant's may not.
+    `origin` says who wrote it: the operator's definitions (configuration or platform key) may name a command or a
+    private address, a tenant's may not; only those of the configuration go when they are no longer in it.
     `revision` changes with every edit; whatever is cached or running for an older one is stale.
     `timeout` is seconds for one call. `isolation` None means the default of the transport (see router).
     `unreadable` says that it is sealed under a key that is not configured any more: what was sealed is empty, and it

@@ -256,6 +256,13 @@ class StorageError(GatewayError):
 
 class StorageUnavailable(StorageError):
     """The database or Redis cannot be reached or is out of connections."""
+@dataclass(eq=False)
+class TrialFailed(ConfigError):
+    """Backends that were to be defined cannot be connected to, so none was stored; each problem names one, and why."""
+
+    problems: tuple[str, ...]
+
+
 
 
 @dataclass(eq=False)

@@ -75,7 +75,7 @@ def plan_tenant(desired: DesiredTenant, current: CurrentTenant | None) -> Tenant
 def count_backends_after(desired: DesiredTenant, current: CurrentTenant | None) -> int:
     """How many servers the tenant has once `desired` is applied: those of its administrators stay."""
     stored = () if current is None else current.backends
-    staying = {backend.name for backend in stored if not desired.exhaustive or backend.origin == "tenant"}
+    staying = {backend.name for backend in stored if not desired.exhaustive or backend.origin != "operator"}
     return len(staying | {backend.name for backend in desired.backends})
 
 

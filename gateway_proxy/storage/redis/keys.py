@@ -50,3 +50,8 @@ def kept_turn_key(tenant_id: str, user_id: str, call_id: str) -> str:
     """What a chat's client does not know of a turn, under the id of a call that it got: one compressed record."""
     digest = hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
     return _key(tenant_id, "kept-turn", user_id, digest)
+def backend_news_channel() -> str:
+    """Pub/sub: which tenants' backend definitions were edited. Carries tenant ids only."""
+    return _key(None, "backend-news")
+
+

@@ -49,6 +49,12 @@ def find_tenant(session: Session, *, tenant_id: str) -> Tenant | None:
     return _find(session, tenants.c.id == tenant_id)
 
 
+def lock_tenant(session: Session, *, tenant_id: str) -> Tenant | None:
+    """Find a tenant and hold it to the end of the transaction, so that edits that must see each other take turns."""
+    held = select(tenants.c.id).where(tenants.c.id == tenant_id).with_for_update()
+    return None if session.execute(held).first() is None else find_tenant(session, tenant_id=tenant_id)
+
+
 def find_tenant_by_slug(session: Session, *, slug: str) -> Tenant | None:
     """Find a tenant by its key in the configuration file."""
     return _find(session, tenants.c.slug == slug)
