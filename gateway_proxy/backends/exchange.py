@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Raw
 
 from gateway_proxy.backends.breaker import Breaker
+from gateway_proxy.backends.deadline import Deadline
 from gateway_proxy.backends.envelope import (
     Envelope,
     one_line,
@@ -27,45 +28,16 @@ from gateway_proxy.backends.faults import relay_error
 from gateway_proxy.backends.messages import Failure, Notification, Result, ServerRequest, UpstreamMessage
 from gateway_proxy.backends.sse import EventTooLarge, SseParser
 from gateway_proxy.backends.upstream_session import Era, UpstreamSession
-from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import BackendMisbehaved, BackendTimeout, EgressError, RelayError, ResultTooLarge
+from gateway_proxy.domain.errors import BackendMisbehaved, EgressError, RelayError, ResultTooLarge
 from gateway_proxy.egress.exchange import Reply
 
 RESULT_LIMIT: Final = 10 * 1024 * 1024
 STREAM_LIMIT: Final = 64 * 1024 * 1024
-LONGEST_CALL: Final = 600.0
 MAX_RESUMES: Final = 100
+MAX_SERVER_REQUESTS: Final = 100
 FIRST_RETRY: Final = 1.0
 _REFUSED: Final = b'"error":{"code":-32601,"message":"The client does not support this request."}'
 _CHANGED: Final = "/list_changed"
-
-
-class Deadline:
-    """When a call ends. Progress gives it its whole time again, but never beyond `LONGEST_CALL` in all."""
-
-    __slots__ = ("_clock", "_ends_at", "_last", "seconds")
-
-    def __init__(self, clock: Clock, seconds: float) -> None:
-        now = clock.monotonic()
-        self._clock = clock
-        self.seconds = seconds
-        self._ends_at = now + seconds
-        self._last = now + max(seconds, LONGEST_CALL)
-
-    def left(self, backend: str) -> float:
-        """Seconds left, more than 0.
-
-        Raises:
-            BackendTimeout: None are.
-        """
-        left = self._ends_at - self._clock.monotonic()
-        if left <= 0:
-            raise BackendTimeout(backend, self.seconds)
-        return left
-
-    def extend(self) -> None:
-        """The backend reported progress."""
-        self._ends_at = min(self._clock.monotonic() + self.seconds, self._last)
 
 
 class Exchange:
@@ -73,6 +45,7 @@ class Exchange:
 
     __slots__ = (
         "_allowed",
+        "_asked",
         "_breaker",
         "_content_type",
         "_deadline",
@@ -114,6 +87,7 @@ class Exchange:
         self._queue: deque[Envelope] = deque()
         self._received = 0
         self._resumes = 0
+        self._asked = 0
         self._is_done = False
         self._is_closed = False
         content_type = reply.header("content-type")
@@ -273,6 +247,9 @@ class Exchange:
 
     def _take_request(self, envelope: Envelope) -> ServerRequest | None:
         request_id = bytes(envelope.id)
+        self._asked += 1
+        if self._asked > MAX_SERVER_REQUESTS:
+            raise self._misbehaved("it asked its client too many questions during one call")
         if envelope.method == "ping":
             self._session.aside.spawn(self._session.answer(request_id, b'"result":{}'))
             return None

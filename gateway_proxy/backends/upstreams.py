@@ -10,9 +10,10 @@ from typing import Final
 
 from gateway_proxy.backends.breaker import Breaker
 from gateway_proxy.backends.caller import NOTHING_DECLARED, Caller, Declared
+from gateway_proxy.backends.deadline import Deadline
 from gateway_proxy.backends.endpoints import Endpoints
 from gateway_proxy.backends.envelope import write_request
-from gateway_proxy.backends.exchange import Deadline, Exchange
+from gateway_proxy.backends.exchange import Exchange
 from gateway_proxy.backends.faults import relay_error
 from gateway_proxy.backends.messages import Failure
 from gateway_proxy.backends.opening import Opener, UpstreamRecords
@@ -91,8 +92,8 @@ class Upstreams:
 
     def retire(self, backend_id: str, revision: int) -> None:
         """That revision of a backend is gone: end its idle sessions and children, let go of its connections."""
-        for place, session in list(self._sessions.items()):
         idle: list[UpstreamSession] = []
+        for place, session in list(self._sessions.items()):
             if place[0] == backend_id and place[1] == revision:
                 del self._sessions[place]
                 if not session.under_way:
@@ -211,13 +212,13 @@ class Upstreams:
             session = task.result()
             self._sessions[place] = session
 
-    async def _expire(self, place: Place, session: UpstreamSession) -> None:
     async def _retire(self, sessions: list[UpstreamSession], backend_id: str, revision: int) -> None:
         try:
             await asyncio.gather(*(self._opener.retire(session) for session in sessions), return_exceptions=True)
         finally:
             self._endpoints.forget(backend_id, revision)
 
+    async def _expire(self, place: Place, session: UpstreamSession) -> None:
         """The backend has forgotten the session. Whoever is first takes it out; the others find the new one."""
         if self._sessions.get(place) is session:
             del self._sessions[place]

@@ -8,12 +8,13 @@ from typing import Final
 
 from gateway_proxy.domain.errors import ConnectFailed
 from gateway_proxy.egress.exchange import RequestHeaders
-from gateway_proxy.egress.http1 import Http1Connection, Http1Reply
+from gateway_proxy.egress.http1 import Http1Connection
+from gateway_proxy.egress.http1_reply import Http1Reply
 
 CONNECT_TIMEOUT: Final = 5.0
 POOL_TIMEOUT: Final = 5.0
 MAX_CONNECTIONS: Final = 1024
-IDLE_TIMEOUT: Final = 15.0
+IDLE_TIMEOUT: Final = 4.0  # less than the 5 s after which common servers close: whoever closes first has no race
 
 Connect = Callable[[Callable[[], Http1Connection]], Awaitable[object]]
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import ConnectError, ConnectTimeoutError, PyreqwestError
+from pyreqwest.exceptions import ConnectError, ConnectTimeoutError, PoolTimeoutError, PyreqwestError
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
@@ -86,6 +86,8 @@ class PinnedHttps:
                 return PinnedReply(await stream.__aenter__(), stream, host)
         except (ConnectError, ConnectTimeoutError):
             raise ConnectFailed(host, "no connection") from None
+        except PoolTimeoutError:
+            raise ConnectFailed(host, "all connections are in use") from None
         except TimeoutError:
             raise ReplyTimedOut(host, timeout) from None
         except PyreqwestError:

@@ -222,6 +222,20 @@ async def test_an_endless_stream_ends_with_the_call_and_not_with_the_memory() ->
                 pass
 
 
+async def test_a_backend_that_asks_without_end_is_cut() -> None:
+    """Every answer is a request of ours; a call may not make us send thousands."""
+
+    async def pings(http: Http) -> None:
+        for number in range(5000):
+            await http.event({"jsonrpc": "2.0", "id": number, "method": "ping"})
+
+    backend = McpBackend(tools={"pings": pings})
+    async with serve(backend) as url, open_relay([http_backend(url)]) as relay:
+        with pytest.raises(BackendMisbehaved):
+            await call(relay, "calc__pings")
+        assert backend.answers.qsize() <= 100
+
+
 async def test_a_dead_backend_is_left_alone_for_a_while_and_found_again() -> None:
     """security.md F7: breaker opens, half-opens; other backends are untouched."""
     backend = demo_backend()

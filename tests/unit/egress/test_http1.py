@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from gateway_proxy.domain.errors import ConnectFailed, EgressError, ReplyBroken, ReplyTimedOut, ReplyTooLarge
 from gateway_proxy.egress.exchange import RequestHeaders
-from gateway_proxy.egress.http1 import Http1Connection, Http1Reply
+from gateway_proxy.egress.http1 import Http1Connection
 from gateway_proxy.egress.http1_pool import Http1Pool, open_address_http, open_unix_http
+from gateway_proxy.egress.http1_reply import Http1Reply
 from tests.support.scripted_http import scripted_http
 
 HEADERS = RequestHeaders([("accept", "application/json"), ("authorization", "Bearer x")])

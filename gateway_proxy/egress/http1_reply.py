@@ -1,0 +1,176 @@
+"""The reply to one request of `http1`: what has arrived, and who waits for more. Parsing is the connection's."""
+
+import asyncio
+from collections import deque
+from typing import Final, Protocol
+
+from gateway_proxy.domain.errors import EgressError, ReplyTimedOut, ReplyTooLarge
+
+PAUSE_ABOVE: Final = 256 * 1024
+RESUME_BELOW: Final = 64 * 1024
+
+
+class Carrier(Protocol):
+    """What a reply needs of the connection that it owns."""
+
+    def pause(self, wanted: bool) -> None:
+        """Stop or resume reading from the socket."""
+
+    def finish(self, reply: "Http1Reply") -> None:
+        """The reply was read to its end."""
+
+    def abort(self) -> None:
+        """End the connection now."""
+
+
+class Http1Reply:
+    """The reply to one request on one connection; implements `egress.exchange.Reply`."""
+
+    __slots__ = (
+        "_buffered",
+        "_chunks",
+        "_connection",
+        "_error",
+        "_host",
+        "_is_paused",
+        "_loop",
+        "_waiter",
+        "has_head",
+        "headers",
+        "is_complete",
+        "status",
+    )
+
+    def __init__(self, connection: Carrier, host: str, loop: asyncio.AbstractEventLoop) -> None:
+        self._connection: Carrier | None = connection
+        self._host = host
+        self._loop = loop
+        self._chunks: deque[bytes] = deque()
+        self._buffered = 0
+        self._is_paused = False
+        self._error: EgressError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.has_head = False
+        self.is_complete = False
+
+    @property
+    def is_until_eof(self) -> bool:
+        """Whether the body ends with the connection (RFC 9112 §6.3): it says neither its length nor chunked."""
+        names = {name for name, _ in self.headers}
+        return self.has_head and self.status not in (204, 304) and not names & {b"content-length", b"transfer-encoding"}
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, by its lower-case name."""
+        wanted = name.encode("ascii")
+        for key, value in self.headers:
+            if key == wanted:
+                return value.decode("latin-1").strip()
+        return None
+
+    async def wait_head(self, timeout: float) -> None:
+        """Wait until status and headers are there.
+
+        Raises:
+            ReplyBroken, ReplyTimedOut, ReplyTooLarge: They never came.
+        """
+        while not self.has_head:
+            if self._error is not None:
+                raise self._error
+            await self._wait(timeout)
+
+    async def read_chunk(self, *, timeout: float) -> bytes | None:
+        """See `egress.exchange.Reply`."""
+        while not self._chunks:
+            if self.is_complete:
+                self._release()
+                return None
+            if self._error is not None:
+                raise self._error
+            await self._wait(timeout)
+        chunk = self._chunks.popleft()
+        self._buffered -= len(chunk)
+        if self._is_paused and self._buffered < RESUME_BELOW and self._connection is not None:
+            self._is_paused = False
+            self._connection.pause(False)
+        return chunk
+
+    async def read(self, *, limit: int, timeout: float) -> bytes:
+        """See `egress.exchange.Reply`."""
+        if self.is_complete and len(self._chunks) == 1 and self._buffered <= limit:  # the usual small reply
+            body = self._chunks.popleft()
+            self._buffered = 0
+            self._release()
+            return body
+        parts: list[bytes] = []
+        size = 0
+        while (chunk := await self.read_chunk(timeout=timeout)) is not None:
+            size += len(chunk)
+            if size > limit:
+                raise ReplyTooLarge(self._host, limit)
+            parts.append(chunk)
+        return b"".join(parts)
+
+    async def close(self) -> None:
+        """See `egress.exchange.Reply`."""
+        if self._connection is None:
+            return
+        if self.is_complete:
+            self._release()
+        else:
+            self._connection.abort()
+            self._connection = None
+
+    # --- called by the connection ---------------------------------------------------------------------------------
+    def begin(self, status: int) -> None:
+        """The head is complete."""
+        self.status = status
+        self.has_head = True
+        self._wake()
+
+    def append(self, data: bytes) -> None:
+        """A piece of the body came."""
+        self._chunks.append(data)
+        self._buffered += len(data)
+        if self._buffered > PAUSE_ABOVE and not self._is_paused and self._connection is not None:
+            self._is_paused = True
+            self._connection.pause(True)
+        self._wake()
+
+    def complete(self) -> None:
+        """The body is complete."""
+        self.is_complete = True
+        self._wake()
+
+    def fail(self, error: EgressError) -> None:
+        """Nothing more will come."""
+        if not self.is_complete and self._error is None:
+            self._error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _wait(self, timeout: float) -> None:
+        waiter = self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(max(timeout, 0.0), self._expire, waiter, timeout)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+
+    def _expire(self, waiter: asyncio.Future[None], seconds: float) -> None:
+        if not waiter.done():
+            waiter.set_exception(ReplyTimedOut(self._host, seconds))
+
+    def _release(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if self._is_paused:
+                connection.pause(False)
+            connection.finish(self)
