@@ -15,7 +15,9 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 def _rows(page: str) -> set[str]:
     """The first backticked word of each table row."""
     text = (REFERENCE / page).read_text()
-    return {match for line in text.splitlines() if line.startswith("|") for match in re.findall(r"^\|\s*`([^`]+)`", line)}
+    return {
+        match for line in text.splitlines() if line.startswith("|") for match in re.findall(r"^\|\s*`([^`]+)`", line)
+    }
 
 
 def test_every_setting_has_a_row_and_there_are_at_most_forty() -> None:
