@@ -143,6 +143,13 @@ class SessionLimitReached(SessionError):
     limit: int
 
 
+@dataclass(eq=False)
+class LetterTooLarge(SessionError):
+    """What a client answered is too large to be carried to the worker that waits. `limit` in bytes."""
+
+    limit: int
+
+
 # --- outbound requests --------------------------------------------------------------------------------------------
 class EgressError(GatewayError):
     """The egress guard would not, or could not, make an outbound request."""
@@ -249,13 +256,6 @@ class ConfigFileInvalid(ConfigError):
         return "; ".join(self.problems)
 
 
-# --- storage ------------------------------------------------------------------------------------------------------
-class StorageError(GatewayError):
-    """About what is stored."""
-
-
-class StorageUnavailable(StorageError):
-    """The database or Redis cannot be reached or is out of connections."""
 @dataclass(eq=False)
 class TrialFailed(ConfigError):
     """Backends that were to be defined cannot be connected to, so none was stored; each problem names one, and why."""
@@ -263,6 +263,13 @@ class TrialFailed(ConfigError):
     problems: tuple[str, ...]
 
 
+# --- storage ------------------------------------------------------------------------------------------------------
+class StorageError(GatewayError):
+    """About what is stored."""
+
+
+class StorageUnavailable(StorageError):
+    """The database or Redis cannot be reached or is out of connections."""
 
 
 @dataclass(eq=False)

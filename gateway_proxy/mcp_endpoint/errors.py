@@ -14,6 +14,7 @@ from gateway_proxy.domain.errors import (
     BackendUnavailable,
     CursorInvalid,
     GatewayError,
+    LetterTooLarge,
     LimitError,
     RateLimited,
     RelayError,
@@ -115,6 +116,9 @@ TABLE: Final[Mapping[type[GatewayError], Callable[..., Refusal]]] = {
     SessionUnknown: lambda _: Refusal(404, wire.INVALID_REQUEST, "Session not found: initialize again"),
     SessionLimitReached: lambda error: Refusal(
         429, wire.UNAVAILABLE, f"More than {error.limit} sessions or streams are open", retry_after=5.0
+    ),
+    LetterTooLarge: lambda error: Refusal(
+        413, wire.INVALID_REQUEST, f"The message is larger than {error.limit} bytes and cannot be passed on"
     ),
     SessionError: lambda _: Refusal(404, wire.INVALID_REQUEST, "Session not found: initialize again"),
     RateLimited: _rate_limited,

@@ -4,20 +4,16 @@ A `find` on a warm session costs no round trip: a copy in the worker answers for
 changes are announced over pub/sub. While the announcements cannot be heard, copies are good for two seconds.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Final, Self
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import StorageUnavailable
 from gateway_proxy.domain.session import SessionRecord, UpstreamSessionRecord
 from gateway_proxy.sessions.cache import CopyCache
 from gateway_proxy.sessions.codec import decode_session, decode_upstream, encode_record
+from gateway_proxy.sessions.reachable import reachable
 from gateway_proxy.sessions.store import SESSION_ID, SessionLimits, is_owned_by
 from gateway_proxy.storage.redis.keys import (
     session_key,
@@ -29,9 +25,6 @@ from gateway_proxy.storage.redis.news import News
 
 COPY_SECONDS: Final = 30.0
 DEAF_COPY_SECONDS: Final = 2.0
-PATIENCE_SECONDS: Final = 3.0
-"""A Redis that hangs is a Redis that is down: the client hears 503 after this, whatever the driver would retry."""
-
 DELETE_IF_EQUAL: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
 
@@ -66,7 +59,7 @@ class RedisSessionStore:
 
     async def add(self, record: SessionRecord) -> None:
         owned = _owner_key(record)
-        async with _reachable():
+        async with reachable():
             batch = self._redis.pipeline(transaction=True)
             batch.set(
                 session_key(record.tenant_id, record.id), encode_record(record), px=_ms(self._limits.unused_seconds)
@@ -90,7 +83,7 @@ class RedisSessionStore:
 
     async def replace(self, record: SessionRecord) -> None:
         self._sessions.drop((record.tenant_id, record.id))
-        async with _reachable():
+        async with reachable():
             batch = self._redis.pipeline(transaction=True)
             batch.set(
                 session_key(record.tenant_id, record.id),
@@ -104,7 +97,7 @@ class RedisSessionStore:
     async def end(self, session_id: str, *, tenant_id: str) -> None:
         if SESSION_ID.fullmatch(session_id) is None:
             return
-        async with _reachable():
+        async with reachable():
             value = await self._redis.get(session_key(tenant_id, session_id))
             record = decode_session(value)
             await self._end([session_id], tenant_id, None if record is None else _owner_key(record))
@@ -116,7 +109,7 @@ class RedisSessionStore:
             return copy
         ticket = self._upstream.ticket(name)
         try:
-            async with _reachable():
+            async with reachable():
                 value = await self._redis.getex(
                     upstream_session_key(tenant_id, key), px=_ms(self._limits.upstream_seconds)
                 )
@@ -130,7 +123,7 @@ class RedisSessionStore:
     async def add_upstream(self, record: UpstreamSessionRecord, *, tenant_id: str) -> UpstreamSessionRecord:
         name = upstream_session_key(tenant_id, record.key)
         for _ in range(3):
-            async with _reachable():
+            async with reachable():
                 written = await self._redis.set(
                     name, encode_record(record), px=_ms(self._limits.upstream_seconds), nx=True
                 )
@@ -139,14 +132,14 @@ class RedisSessionStore:
             winner = await self.find_upstream(record.key, tenant_id=tenant_id)
             if winner is not None:
                 return winner
-        async with _reachable():  # a value that we cannot read stands in the way
+        async with reachable():  # a value that we cannot read stands in the way
             await self._redis.set(name, encode_record(record), px=_ms(self._limits.upstream_seconds))
         return record
 
     async def remove_upstream(self, key: str, *, tenant_id: str, session_id: str | None) -> None:
         self._upstream.drop((tenant_id, key))
         name = upstream_session_key(tenant_id, key)
-        async with _reachable():
+        async with reachable():
             value = await self._redis.get(name)
             record = decode_upstream(value)
             if isinstance(value, bytes) and record is not None and record.session_id == session_id:
@@ -160,7 +153,7 @@ class RedisSessionStore:
         name = (tenant_id, session_id)
         ticket = self._sessions.ticket(name)
         try:
-            async with _reachable():
+            async with reachable():
                 value = await self._redis.get(session_key(tenant_id, session_id))
                 record = decode_session(value)
                 if record is None or not is_owned_by(record, tenant_id=tenant_id, user_id=user_id, client_id=client_id):
@@ -203,16 +196,6 @@ class RedisSessionStore:
     def _forget_copies(self) -> None:
         self._sessions.clear()
         self._upstream.clear()
-
-
-@asynccontextmanager
-async def _reachable() -> AsyncIterator[None]:
-    """Turn every way in which Redis can fail us into the one reason that surfaces know."""
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            yield
-    except (RedisError, OSError, TimeoutError) as error:
-        raise StorageUnavailable from error
 
 
 def _owner_key(record: SessionRecord) -> str:

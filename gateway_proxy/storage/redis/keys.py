@@ -35,6 +35,16 @@ def session_news_channel() -> str:
     return _key(None, "session-news")
 
 
+def workers_key() -> str:
+    """The workers that read letters, by the second until which each is believed to live: a sorted set."""
+    return _key(None, "workers")
+
+
+def inbox_key(worker_id: str) -> str:
+    """The letters to one worker: a stream."""
+    return _key(None, "inbox", worker_id)
+
+
 def limit_key(name: str, parts: tuple[str, ...]) -> str:
     """The moments of one rate limit: a list. The parts (addresses, accounts) are hashed, so none can be read."""
     digest = hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -46,12 +56,12 @@ def revocation_news_channel() -> str:
     return _key(None, "revocation-news")
 
 
-def kept_turn_key(tenant_id: str, user_id: str, call_id: str) -> str:
-    """What a chat's client does not know of a turn, under the id of a call that it got: one compressed record."""
-    digest = hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    return _key(tenant_id, "kept-turn", user_id, digest)
 def backend_news_channel() -> str:
     """Pub/sub: which tenants' backend definitions were edited. Carries tenant ids only."""
     return _key(None, "backend-news")
 
 
+def kept_turn_key(tenant_id: str, user_id: str, call_id: str) -> str:
+    """What a chat's client does not know of a turn, under the id of a call that it got: one compressed record."""
+    digest = hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return _key(tenant_id, "kept-turn", user_id, digest)
