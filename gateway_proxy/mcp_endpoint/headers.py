@@ -54,14 +54,17 @@ class McpHeaders:
 
 
 def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> McpHeaders:
-    """Pick out what matters. Of a repeated `Accept` all count; of any other repeated header the first."""
+    """Pick out what matters. Of a repeated `Accept` all count; of any other repeated header the first.
+
+    White space around a value does not belong to it (RFC 9110 §5.5), and not every server takes it away.
+    """
     values: dict[bytes, bytes] = {}
     duplicated: str | None = None
     for name, value in raw:
         if name not in _READ:
             continue
         if name not in values:
-            values[name] = value
+            values[name] = value.strip(b" \t")
         elif name == b"accept":
             values[name] += b"," + value
         elif name in _SINGLE and duplicated is None:

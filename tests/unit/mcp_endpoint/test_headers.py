@@ -98,3 +98,9 @@ def test_two_accept_lines_count_together_and_a_repeated_routing_header_is_notice
 def test_only_json_in_utf8_is_a_body(value: bytes, fits: bool) -> None:
     """MCP, Streamable HTTP: a POST body is JSON."""
     assert is_json_type(value) is fits
+
+
+def test_white_space_around_a_value_does_not_belong_to_it() -> None:
+    """RFC 9110 §5.5: field parsing excludes it before the value is compared with the body."""
+    headers = read_headers([(b"mcp-name", b" \t echo  "), (b"mcp-method", b"tools/call")])
+    assert headers.text(b"mcp-name") == "echo"
