@@ -180,19 +180,30 @@ def open_tls_http(host: str, port: int, *, tls: ssl.SSLContext, idle_timeout: fl
     return Http1Pool(connect, host=host, authority=f"{host}:{port}", idle_timeout=idle_timeout)
 
 
-def open_address_http(addresses: Sequence[str], port: int, *, authority: str, host: str) -> Http1Pool:
-    """Plain http to addresses that the guard has checked, tried in order; `authority` is what Host says."""
+def open_address_http(
+    addresses: Sequence[str], port: int, *, authority: str, host: str, tls: ssl.SSLContext | None = None
+) -> Http1Pool:
+    """Http to addresses that the guard has checked, tried in order; `authority` is what Host says.
+
+    With `tls` it is https, and `host` is the name in SNI and the one that the certificate must hold.
+    """
+    order = list(addresses)
 
     async def connect(make: Callable[[], Http1Connection]) -> None:
         loop = asyncio.get_running_loop()
         failure: OSError = ConnectionError("no address")
-        for address in addresses:
+        for address in tuple(order):
             try:
                 async with asyncio.timeout(max(1.0, CONNECT_TIMEOUT / len(addresses))):
-                    await loop.create_connection(make, address, port)
-                    return
+                    await loop.create_connection(
+                        make, address, port, ssl=tls, server_hostname=None if tls is None else host
+                    )
             except OSError as error:  # TimeoutError is one
                 failure = error
+                continue
+            order.remove(address)
+            order.insert(0, address)  # the next connection begins with what has worked
+            return
         raise failure
 
     return Http1Pool(connect, host=host, authority=authority)

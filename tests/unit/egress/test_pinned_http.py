@@ -1,5 +1,6 @@
 """The guard resolves once, checks every address, and connections go to what was checked (security.md E1)."""
 
+import asyncio
 import socket
 from collections.abc import Sequence
 from functools import partial
@@ -7,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from gateway_proxy.domain.errors import AddressForbidden, ConnectFailed, FetchFailed, ReplyBroken, ReplyTooLarge
+from gateway_proxy.domain.errors import (
+    AddressForbidden,
+    ConnectFailed,
+    FetchFailed,
+    ReplyBroken,
+    ReplyTimedOut,
+    ReplyTooLarge,
+)
 from gateway_proxy.egress.exchange import RequestHeaders
 from gateway_proxy.egress.guard import EgressGuard
 from gateway_proxy.egress.guarded_http import PIN_LIFETIME, GuardedHttp
@@ -91,6 +99,18 @@ async def test_a_certificate_nobody_trusts_is_refused(tmp_path: Path) -> None:
     assert server.requests == []
 
 
+async def test_a_trusted_certificate_of_another_name_is_refused(tmp_path: Path) -> None:
+    """RFC 9110 §4.3.4: the pinned address changes nothing about whose certificate it must be."""
+    authority = make_authority()
+    async with scripted_http(OK, tls=authority.server_context("other.test", tmp_path)) as server:
+        guard = EgressGuard(EgressPolicy.parse(["pinned.test"]), FixedResolver(["127.0.0.1"]))
+        http = open_pinned(await guard.resolve(f"https://pinned.test:{server.port}/"), extra_roots=[authority.pem])
+        with pytest.raises(ConnectFailed, match="TLS"):
+            await http.send("GET", "/", HEADERS, b"", timeout=5)
+        await http.close()
+    assert server.requests == []
+
+
 async def test_redirects_cookies_and_proxies_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """contract.md: redirects never leave the allowed origin; security.md E1: trust_env=False."""
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
@@ -107,6 +127,41 @@ async def test_redirects_cookies_and_proxies_lead_nowhere(tmp_path: Path, monkey
         await second.close()
         await http.close()
     assert b"cookie" not in server.requests[1].lower()
+
+
+@pytest.mark.parametrize("is_cancelled_while_sending", [False, True])
+async def test_events_come_as_they_are_sent_and_closing_early_is_seen_by_the_server(
+    tmp_path: Path, is_cancelled_while_sending: bool
+) -> None:
+    """relay.md 3 and 8: a stream is not held back until it is long, and a closed one reaches the backend."""
+    authority, left = make_authority(), asyncio.Event()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if not is_cancelled_while_sending:
+            writer.write(head + b"9\r\ndata: 1\n\n\r\n")
+            await writer.drain()
+        await reader.read()
+        left.set()
+        writer.transport.abort()
+
+    tls = authority.server_context("s.test", tmp_path)
+    server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+    guard = EgressGuard(EgressPolicy.parse(["s.test"]), FixedResolver(["127.0.0.1"]))
+    http = open_pinned(await guard.resolve(f"https://s.test:{port}/"), extra_roots=[authority.pem])
+    async with asyncio.timeout(5):
+        if is_cancelled_while_sending:
+            with pytest.raises(ReplyTimedOut):
+                await http.send("GET", "/", HEADERS, b"", timeout=0.3)
+        else:
+            reply = await http.send("GET", "/", HEADERS, b"", timeout=2)
+            assert await reply.read_chunk(timeout=2) == b"data: 1\n\n"
+            await reply.close()
+        await left.wait()
+    await http.close()
+    server.close()
 
 
 async def test_a_reply_that_breaks_or_grows_is_cut(tmp_path: Path) -> None:
