@@ -53,3 +53,24 @@ def _leaves(root: type[Exception]) -> set[str]:
 def test_every_error_reason_has_a_row() -> None:
     """House rule: errors are named for their reason, and an operator can look the reason up."""
     assert _leaves(errors.GatewayError) <= _rows("errors.md")
+
+
+def _sources() -> list[str]:
+    root = Path(__file__).parents[2]
+    return [
+        path.read_text() for folder in ("gateway_proxy", "openai_routes") for path in root.glob(f"{folder}/**/*.py")
+    ]
+
+
+def test_every_log_event_has_a_row() -> None:
+    """House rule: log events are documented."""
+    pattern = re.compile(r"\blog\.(?:debug|info|warning|error)\(\s*\"([a-z_.]+)\"")
+    logged = {event for text in _sources() for event in pattern.findall(text)} - {"backend_opened"}  # an example
+    assert logged <= _rows("log-events.md")
+
+
+def test_every_metric_has_a_row() -> None:
+    """House rule: metrics are documented."""
+    pattern = re.compile(r"(?:Counter|Histogram|Gauge)\(\s*\"([a-z_]+)\"")
+    named = {name for text in _sources() for name in pattern.findall(text)}
+    assert named == _rows("metrics.md")
