@@ -25,10 +25,12 @@ from gateway_proxy.egress.guard import EgressGuard
 from gateway_proxy.egress.http1_pool import open_tls_http, open_unix_http
 from gateway_proxy.egress.policy import EgressPolicy
 from gateway_proxy.limits.limiter import Limiter, open_limiter
+from gateway_proxy.router.backend_news import BackendNews
 from gateway_proxy.router.call import ToolCalls
 from gateway_proxy.router.catalog import Catalog
 from gateway_proxy.router.directory import BackendDirectory
 from gateway_proxy.router.policy import Policy
+from gateway_proxy.router.trials import Trials
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.sessions.opening import open_session_store
 from gateway_proxy.sessions.store import SessionStore
@@ -36,6 +38,7 @@ from gateway_proxy.settings import Settings
 from gateway_proxy.storage.redis.client import open_redis
 from gateway_proxy.storage.sql.audit import add_audit_events
 from gateway_proxy.storage.sql.database import Database
+from gateway_proxy.storage.sql.housekeeping import Housekeeping
 from gateway_proxy.telemetry.audit import AuditTrail
 from gateway_proxy.telemetry.metrics import Metrics
 
@@ -69,10 +72,12 @@ class Services:
 
 @dataclass(frozen=True)
 class Relay:
-    """The way to the backends: what is listed, and the one place where a tool call happens."""
+    """The way to the backends: what is listed, the one place where a tool call happens, and the news of edits."""
 
     catalog: Catalog
     tool_calls: ToolCalls
+    trials: Trials
+    backend_news: BackendNews
 
 
 @asynccontextmanager
@@ -102,7 +107,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await revocations.start()
         stack.push_async_callback(revocations.stop)
         guard, metrics = EgressGuard(_egress_policy(settings)), Metrics()
-        relay = await stack.enter_async_context(_relay(core, guard, sessions, audit, metrics))
+        relay = await stack.enter_async_context(_relay(core, redis, guard, sessions, audit, metrics))
+        await stack.enter_async_context(_housekeeping(core))
         yield Services(
             core=core,
             redis=redis,
@@ -136,16 +142,35 @@ async def _audit_trail(core: Core) -> AsyncIterator[AuditTrail]:
 
 
 @asynccontextmanager
+async def _housekeeping(core: Core) -> AsyncIterator[None]:
+    broom = Housekeeping(core.database, core.clock, refresh_grace=core.settings.refresh_grace)
+    task = asyncio.create_task(broom.run(), name="housekeeping")
+    try:
+        yield
+    finally:
+        broom.stop()
+        await task
+
+
+@asynccontextmanager
 async def _relay(
-    core: Core, guard: EgressGuard, sessions: SessionStore, audit: AuditTrail, metrics: Metrics
+    core: Core,
+    redis: Redis | None,
+    guard: EgressGuard,
+    sessions: SessionStore,
+    audit: AuditTrail,
+    metrics: Metrics,
 ) -> AsyncIterator[Relay]:
     directory = BackendDirectory.of_database(core.database, core.keyring, core.clock)
     upstreams = Upstreams(Endpoints(guard, _open_runner(core.settings), core.clock), sessions, core.clock)
     catalog = Catalog(directory, upstreams, core.clock)
     calls = ToolCalls(catalog, upstreams, policy=Policy(), audit=audit, metrics=metrics, clock=core.clock)
+    news = BackendNews(redis, directory, catalog)
+    await news.start()
     try:
-        yield Relay(catalog, calls)
+        yield Relay(catalog, calls, Trials(upstreams), news)
     finally:
+        await news.stop()
         await catalog.close()
         await upstreams.close()
         await directory.close()

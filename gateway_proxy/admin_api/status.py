@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from gateway_proxy.domain.errors import StorageUnavailable
+from gateway_proxy.admin_api.endpoint import answer
 from gateway_proxy.router.catalog import BackendStatus, Catalog
 from gateway_proxy.tenancy.middleware import get_tenant_context
 
@@ -20,14 +20,9 @@ class StatusPage:
     async def handle(self, request: Request) -> Response:
         """Answer with one entry per backend, in the order of the tools list."""
         ctx = get_tenant_context(request.scope)
-        try:
-            states = await self.catalog.status(ctx)
-        except StorageUnavailable:
-            body = {"error": "The database cannot be reached.", "details": []}
-            return JSONResponse(body, status_code=503, headers={"Retry-After": "2"})
-        return JSONResponse(
-            {"version": self.version, "tenant": ctx.tenant.slug, "backends": [_entry(state) for state in states]},
-            headers={"Cache-Control": "no-store"},
+        states = await self.catalog.status(ctx)
+        return answer(
+            {"version": self.version, "tenant": ctx.tenant.slug, "backends": [_entry(state) for state in states]}
         )
 
 

@@ -1,0 +1,101 @@
+"""PROTECTED: the surfaces that are reached with a bearer token only, each behind its door."""
+
+from functools import partial
+from typing import Final
+
+from starlette.routing import Route
+from starlette.types import ASGIApp
+from starlette.types import Scope as Connection
+
+from gateway_proxy.admin_api.endpoint import Endpoint
+from gateway_proxy.admin_api.metrics import MetricsPage
+from gateway_proxy.admin_api.routes import AdminServices, admin_routes
+from gateway_proxy.app.doors import Door
+from gateway_proxy.auth.bearer import read_bearer
+from gateway_proxy.auth.error_bodies import admin_body, json_rpc_body
+from gateway_proxy.domain.errors import AuthError
+from gateway_proxy.domain.principal import Scope
+from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
+from gateway_proxy.mcp_endpoint.config import EndpointConfig, ServerIdentity
+from gateway_proxy.provisioning.backend_edits import BackendEdits
+from gateway_proxy.services import Services
+from gateway_proxy.storage.sql.assistants import list_assistants
+from gateway_proxy.storage.sql.providers import list_providers
+from openai_routes.assistants import StoredModels
+from openai_routes.errors import auth_error_body
+from openai_routes.kept_turns import MemoryTurns, RedisTurns
+from openai_routes.providers.transport import ProviderConnections
+from openai_routes.routes import OpenAIDeps, openai_routes
+
+VERSION: Final = "0.1.0"
+OPENAI_KEY_HEADERS: Final = (b"x-api-key", b"api-key")
+
+
+def openai_surface(services: Services, connections: ProviderConnections) -> list[Route]:
+    """PROTECTED by scope `openai`: /v1."""
+    core, redis = services.core, services.redis
+    door = Door(
+        Scope.OPENAI,
+        auth_error_body,
+        f"{core.settings.public_url}/.well-known/oauth-protected-resource/v1",
+        OPENAI_KEY_HEADERS,
+    )
+    deps = OpenAIDeps(
+        directory=StoredModels(
+            core.database,
+            core.clock,
+            list_assistants=list_assistants,
+            list_providers=partial(list_providers, keyring=core.keyring),
+        ),
+        catalog=services.relay.catalog,
+        calls=services.relay.tool_calls,
+        turns=MemoryTurns(core.clock) if redis is None else RedisTurns(redis, core.clock),
+        connections=connections,
+        audit=services.audit,
+        clock=core.clock,
+    )
+    return [door.guarded(route, services) for route in openai_routes(deps)]
+
+
+def admin_surface(services: Services) -> list[Route]:
+    """PROTECTED by scope `admin`, or the platform key: what operators and tenant administrators ask and change."""
+    core, relay = services.core, services.relay
+    edits = BackendEdits(
+        database=core.database,
+        keyring=core.keyring,
+        clock=core.clock,
+        guard=services.guard,
+        trials=relay.trials,
+        limiter=services.limiter,
+        announce=relay.backend_news.announce,
+    )
+    in_tenant = Door(Scope.ADMIN, admin_body, platform_key="in a tenant")
+    about_all = Door(Scope.ADMIN, admin_body, platform_key="without a tenant")
+    metrics = Route("/metrics", Endpoint({"GET": MetricsPage(services.metrics).handle}))
+    return [
+        *(in_tenant.guarded(route, services) for route in admin_routes(AdminServices(edits, relay.catalog, VERSION))),
+        about_all.guarded(metrics, services),
+    ]
+
+
+def mcp_surface(services: Services) -> tuple[McpEndpoint, ASGIApp]:
+    """PROTECTED by scope `mcp`: the endpoint, and the same behind its door."""
+    settings = services.core.settings
+
+    async def is_still_welcome(scope: Connection) -> bool:
+        try:
+            verified = await services.verifier.verify(read_bearer(scope["headers"]))
+        except AuthError:
+            return False
+        return Scope.MCP in verified.principal.scopes
+
+    endpoint = McpEndpoint(
+        services.relay.catalog,
+        services.relay.tool_calls,
+        services.sessions,
+        services.core.clock,
+        EndpointConfig(settings.public_url, settings.cors_origins, ServerIdentity(name=settings.name, version=VERSION)),
+        is_still_welcome=is_still_welcome,
+    )
+    resource_metadata = f"{settings.public_url}/.well-known/oauth-protected-resource/mcp"
+    return endpoint, Door(Scope.MCP, json_rpc_body, resource_metadata).before(endpoint, services)

@@ -1,0 +1,218 @@
+"""Adding, replacing and removing a tenant's backends while the gateway runs: judged, tried, stored, told, recorded.
+
+The one way for whoever edits at run time (the admin surface, a page). Files go through `apply`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, Protocol
+
+from sqlalchemy.orm import Session
+
+from gateway_proxy.domain.audit import AuditEvent
+from gateway_proxy.domain.backend import Backend, Origin
+from gateway_proxy.domain.clock import Clock
+from gateway_proxy.domain.errors import AddressForbidden, ConnectFailed, NotFound, TrialFailed
+from gateway_proxy.domain.ids import new_id
+from gateway_proxy.domain.tenant import TenantContext
+from gateway_proxy.egress.guard import EgressGuard
+from gateway_proxy.egress.policy import origin_of
+from gateway_proxy.limits.limiter import Limiter
+from gateway_proxy.provisioning.definitions import Definition, is_server_name
+from gateway_proxy.provisioning.problems import KeyPath, Problems
+from gateway_proxy.sealing.keyring import Keyring
+from gateway_proxy.storage.sql import audit, backends, tenants
+from gateway_proxy.storage.sql.database import Database
+from gateway_proxy.telemetry.request_context import current_request_id
+
+MOST_BACKENDS: Final = 200
+EDITS_PER_MINUTE: Final = 60
+TRIALS_AT_ONCE: Final = 8
+
+Announce = Callable[[str], Awaitable[None]]
+"""Tenant id → every worker looks anew. Never fails."""
+
+
+class Trials(Protocol):
+    """What is needed of `router.trials.Trials`."""
+
+    async def find_problem(self, backend: Backend) -> str | None:
+        """Connect; None when that went well."""
+
+    def end(self, backends: Sequence[Backend]) -> None:
+        """Let go of what trials of these opened."""
+
+
+def origin_for(ctx: TenantContext) -> Origin:
+    """Whose definitions this caller's are."""
+    return "platform" if ctx.principal.is_platform else "tenant"
+
+
+@dataclass(frozen=True)
+class BackendEdits:
+    """The edits. Every one is checked against its own tenant only, and is in the audit trail."""
+
+    database: Database
+    keyring: Keyring
+    clock: Clock
+    guard: EgressGuard
+    trials: Trials
+    limiter: Limiter
+    announce: Announce
+
+    async def list_all(self, ctx: TenantContext) -> list[Backend]:
+        """The tenant's backends by name, disabled ones included, as they are stored at this moment.
+
+        Raises:
+            StorageUnavailable: The database is out of reach.
+        """
+        return await self.database.read(backends.list_backends, tenant_id=ctx.tenant.id, keyring=self.keyring)
+
+    async def get(self, ctx: TenantContext, name: str) -> Backend:
+        """One of them.
+
+        Raises:
+            NotFound: The tenant has none of that name.
+            StorageUnavailable: The database is out of reach.
+        """
+        for backend in await self.list_all(ctx):
+            if backend.name == name:
+                return backend
+        raise NotFound("server", name)
+
+    async def put(self, ctx: TenantContext, definitions: Sequence[Definition]) -> list[Backend]:
+        """Add or replace all of them, or none. Each is connected to first, unless it is disabled.
+
+        Raises:
+            ConfigFileInvalid: One may not be defined, or does not fit what the tenant has.
+            TrialFailed: One cannot be connected to.
+            RateLimited: The tenant edits too often.
+            NotFound: The tenant is gone.
+            StorageUnavailable: The database is out of reach.
+        """
+        await self.limiter.hit("backend-edits", ctx.tenant.id, limit=EDITS_PER_MINUTE, window=60.0)
+        await self._check_addresses(definitions)
+        await self.database.read(_check_fit, tenant_id=ctx.tenant.id, definitions=definitions, keyring=self.keyring)
+        tried = [replace(entry.backend, id=new_id(), tenant_id=ctx.tenant.id, revision=1) for entry in definitions]
+        kept: set[str] = set()
+        try:
+            await self._try(tried)
+            stored = await self.database.run(
+                _put, ctx=ctx, definitions=definitions, placed=tried, keyring=self.keyring, now=self.clock.now()
+            )
+            kept |= {backend.id for backend in stored}
+        finally:
+            self.trials.end([backend for backend in tried if backend.id not in kept])
+        await self.announce(ctx.tenant.id)
+        return stored
+
+    async def remove(self, ctx: TenantContext, name: str) -> None:
+        """Remove one; its tools are gone when this returns, in the other workers as soon as the news arrives.
+
+        Raises:
+            NotFound: The tenant has none of that name.
+            StorageUnavailable: The database is out of reach.
+        """
+        if not is_server_name(name):
+            raise NotFound("server", name)
+        await self.database.run(_remove, ctx=ctx, name=name, now=self.clock.now())
+        await self.announce(ctx.tenant.id)
+
+    async def _check_addresses(self, definitions: Sequence[Definition]) -> None:
+        """Before anything is connected to: a tenant may name public addresses and what the operator allows."""
+        problems = Problems()
+        faults = await asyncio.gather(*(self._address_fault(entry.backend) for entry in definitions))
+        for entry, fault in zip(definitions, faults, strict=True):
+            if fault is not None:
+                problems.add((*entry.path, "url"), fault)
+        problems.raise_if_any()
+
+    async def _address_fault(self, backend: Backend) -> str | None:
+        if backend.url is None:
+            return None
+        try:
+            allowed = origin_of(backend.url) if backend.origin != "tenant" else None
+            await self.guard.resolve(backend.url, allowed_origin=allowed)
+        except AddressForbidden as error:
+            if backend.origin != "tenant":
+                return error.reason
+            return f"{error.reason}; only the operator may define a server there, or allow it (GATEWAY_EGRESS_ALLOW)"
+        except ConnectFailed:
+            return None  # the trial says so
+        return None
+
+    async def _try(self, tried: Sequence[Backend]) -> None:
+        enabled = [backend for backend in tried if backend.enabled]
+        places = asyncio.Semaphore(TRIALS_AT_ONCE)
+
+        async def find_problem(backend: Backend) -> str | None:
+            async with places:
+                return await self.trials.find_problem(backend)
+
+        faults = await asyncio.gather(*map(find_problem, enabled))
+        problems = [f"{each.name}: {fault}" for each, fault in zip(enabled, faults, strict=True) if fault is not None]
+        if problems:
+            raise TrialFailed(tuple(problems))
+
+
+# --- inside a transaction -------------------------------------------------------------------------------------------
+def _check_fit(session: Session, *, tenant_id: str, definitions: Sequence[Definition], keyring: Keyring) -> None:
+    """Hold the definitions against what the tenant has: how many, names that differ in case only, `prefix: none`."""
+    tenant = tenants.find_tenant(session, tenant_id=tenant_id)
+    if tenant is None:
+        raise NotFound("tenant", tenant_id)
+    stored = {each.name for each in backends.list_backends(session, tenant_id=tenant_id, keyring=keyring)}
+    problems = Problems()
+    spellings = {name.lower(): name for name in stored}
+    for entry in definitions:
+        name = entry.backend.name
+        other = spellings.setdefault(name.lower(), name)
+        if other != name:
+            problems.add(entry.path, f'the name "{name}" differs from "{other}" only in case')
+    after = stored | {entry.backend.name for entry in definitions}
+    added_at: KeyPath = next((entry.path for entry in definitions if entry.backend.name not in stored), ())
+    if tenant.naming.prefix == "none" and len(after) > 1 and not after <= stored:
+        problems.add(added_at, f'naming.prefix "none" is for one server, and there would be {len(after)}')
+    if len(after) > MOST_BACKENDS:
+        problems.add(added_at, f"expected at most {MOST_BACKENDS} servers in a tenant, and there would be {len(after)}")
+    problems.raise_if_any()
+
+
+def _put(
+    session: Session,
+    *,
+    ctx: TenantContext,
+    definitions: Sequence[Definition],
+    placed: Sequence[Backend],
+    keyring: Keyring,
+    now: datetime,
+) -> list[Backend]:
+    tenants.lock_tenant(session, tenant_id=ctx.tenant.id)
+    _check_fit(session, tenant_id=ctx.tenant.id, definitions=definitions, keyring=keyring)
+    before = {each.name: each for each in backends.list_backends(session, tenant_id=ctx.tenant.id, keyring=keyring)}
+    stored = []
+    for backend in placed:
+        each = backends.put_backend(session, tenant_id=ctx.tenant.id, backend=backend, keyring=keyring, now=now)
+        known = before.get(each.name)
+        if known is None or known.revision != each.revision:
+            event = "backend.added" if known is None else "backend.replaced"
+            _record(session, ctx, event, now, name=each.name, transport=each.transport.value)
+        stored.append(each)
+    return stored
+
+
+def _remove(session: Session, *, ctx: TenantContext, name: str, now: datetime) -> None:
+    if not backends.remove_backend(session, tenant_id=ctx.tenant.id, name=name):
+        raise NotFound("server", name)
+    _record(session, ctx, "backend.removed", now, name=name)
+
+
+def _record(session: Session, ctx: TenantContext, event: str, now: datetime, **detail: str) -> None:
+    """A row of the audit trail in the transaction of the change itself."""
+    is_platform = ctx.principal.is_platform
+    detail |= {"by": "platform key" if is_platform else "administrator"}
+    user_id = None if is_platform else ctx.principal.user_id
+    entry = AuditEvent(new_id(), ctx.tenant.id, user_id, event, now, current_request_id(), detail)
+    audit.add_audit_events(session, events=[entry])
