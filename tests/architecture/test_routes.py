@@ -1,4 +1,4 @@
-"""Every route is PUBLIC or PROTECTED, never both, has its row on the reference page, and a protected one has its door."""
+"""Every route is PUBLIC or PROTECTED, never both, and has its row; a protected one has its door."""
 
 import re
 from collections.abc import AsyncIterator
