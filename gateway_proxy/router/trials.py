@@ -11,7 +11,6 @@ from gateway_proxy.router.listing import TOOLS, fetch_snapshot
 from gateway_proxy.router.shelf import describe
 
 TRIAL_SECONDS: Final = 60.0
-AT_ONCE: Final = 4
 
 
 class Trials:
@@ -22,18 +21,16 @@ class Trials:
 
     def __init__(self, upstreams: Upstreams) -> None:
         self._upstreams = upstreams
-        self._places = asyncio.Semaphore(AT_ONCE)
 
     async def find_problem(self, backend: Backend) -> str | None:
         """Connect and list its tools; None when that went well, else why not, in a phrase of ours."""
-        async with self._places:
-            try:
-                async with asyncio.timeout(TRIAL_SECONDS):
-                    await fetch_snapshot(self._upstreams, backend, TOOLS, _ignore_change)
-            except TimeoutError:
-                return describe(BackendTimeout(backend.name, TRIAL_SECONDS))
-            except GatewayError as error:
-                return describe(error)
+        try:
+            async with asyncio.timeout(TRIAL_SECONDS):
+                await fetch_snapshot(self._upstreams, backend, TOOLS, _ignore_change)
+        except TimeoutError:
+            return describe(BackendTimeout(backend.name, TRIAL_SECONDS))
+        except GatewayError as error:
+            return describe(error)
         return None
 
     def end(self, backends: Sequence[Backend]) -> None:
