@@ -149,6 +149,17 @@ async def test_another_client_cannot_redeem_a_code(server: AuthorizationServer, 
     assert (await client.redeem(code)).status_code == 200
 
 
+async def test_another_client_cannot_use_a_refresh_token(server: AuthorizationServer, client: OAuthClient) -> None:
+    """RFC 6749 §6: the token is bound to the client; the refusal is that of an unknown token and spends nothing."""
+    tokens = await client.connect()
+    other = OAuthClient(server, client.http)
+    await other.register()
+    foreign, unknown = await other.refresh(tokens["refresh_token"]), await other.refresh("gw_rt_unknown")
+    assert refused(foreign) == (400, "invalid_grant")
+    assert foreign.json() == unknown.json()
+    assert (await client.refresh(tokens["refresh_token"])).status_code == 200
+
+
 async def test_the_audience_and_scope_follow_the_resource(server: AuthorizationServer, client: OAuthClient) -> None:
     """Contract: the default scope is that of the resource; absent means /mcp."""
     cases = {f"{PUBLIC_URL}/v1": "openai", f"{PUBLIC_URL}/v1/": "openai", PUBLIC_URL: "mcp", None: "mcp"}

@@ -22,6 +22,7 @@ def test_the_defaults_are_the_embedded_first_look(tmp_path: Path) -> None:
     settings = Settings.from_environment({"GATEWAY_DATA_DIR": str(tmp_path / "data")})
     assert settings.is_embedded
     assert settings.public_url == "http://127.0.0.1:8000"
+    assert settings.host == "127.0.0.1"
     assert settings.database_url == f"sqlite+aiosqlite:///{tmp_path / 'data' / 'gateway.db'}"
     assert settings.access_ttl == 3600
 

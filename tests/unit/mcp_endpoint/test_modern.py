@@ -101,6 +101,7 @@ async def test_an_unknown_method_is_404(modern: ModernClient, method: str) -> No
     [
         ({"mcp_method": "tools/list"}, -32020),
         ({"mcp_method": None}, -32020),
+        ({"mcp_method": "Tools/Call"}, -32020),
         ({"mcp_name": "other"}, -32020),
         ({"mcp_name": None}, -32020),
         ({"mcp_name": "=?base64?aGk=?="}, -32020),
