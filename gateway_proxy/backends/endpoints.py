@@ -28,26 +28,27 @@ _NOT_FROM_DEFINITIONS: Final = frozenset(
 
 
 class Endpoints:
-    """Keeps one `Http` per backend and revision, so that no tenant shares a connection with another."""
+    """Keeps one `Http` per backend, revision and origin, so that no tenant shares a connection with another."""
 
     def __init__(self, guard: EgressGuard, runner: RunnerHttp | None, clock: Clock) -> None:
         self._guard = guard
         self._runner = runner
         self._clock = clock
-        self._https: dict[str, tuple[int, GuardedHttp]] = {}
+        self._https: dict[str, tuple[int, dict[str, GuardedHttp]]] = {}
 
-    def network(self, backend: Backend) -> Endpoint:
-        """The endpoint of a backend with a URL of its own.
+    def network(self, backend: Backend, *, url: str | None = None, with_credentials: bool = True) -> Endpoint:
+        """The endpoint of a backend at `url`, by default the one of its definition.
 
         Raises:
             BackendUnavailable: The URL or a header of the definition cannot be used.
         """
-        if backend.url is None:
+        url = backend.url if url is None else url
+        if url is None:
             raise BackendUnavailable(backend.name, None, "its definition has no url")
         try:
-            path = parse_target(backend.url).path
-            headers = credential_headers(backend)
-            return Endpoint(self._http_of(backend, backend.url), path, headers)
+            path = parse_target(url).path
+            headers = credential_headers(backend) if with_credentials else RequestHeaders(_OURS)
+            return Endpoint(self._http_of(backend, url), path, headers)
         except AddressForbidden as error:
             raise relay_error(backend.name, error, seconds=0) from None
         except ValueError as error:
@@ -93,25 +94,30 @@ class Endpoints:
         held = self._https.get(backend_id)
         if held is not None and held[0] == revision:
             del self._https[backend_id]
-            held[1].retire()
+            for http in held[1].values():
+                http.retire()
 
     async def close(self) -> None:
         """Close all connections; sessions and children live on for the next process."""
-        for _, http in self._https.values():
-            await http.close()
+        for _, https in self._https.values():
+            for http in https.values():
+                await http.close()
         self._https.clear()
         if self._runner is not None:
             await self._runner.close()
 
     def _http_of(self, backend: Backend, url: str) -> GuardedHttp:
         held = self._https.get(backend.id)
-        if held is not None and held[0] == backend.revision:
-            return held[1]
-        if held is not None:
+        if held is not None and held[0] != backend.revision:
             self.forget(backend.id, held[0])
-        allowed = origin_of(url) if backend.origin != "tenant" else None
-        http = GuardedHttp(self._guard, url, allowed_origin=allowed, clock=self._clock)
-        self._https[backend.id] = (backend.revision, http)
+            held = None
+        if held is None:
+            held = self._https[backend.id] = (backend.revision, {})
+        origin = origin_of(url)
+        http = held[1].get(origin)
+        if http is None:
+            allowed = origin if backend.origin != "tenant" else None
+            http = held[1][origin] = GuardedHttp(self._guard, url, allowed_origin=allowed, clock=self._clock)
         return http
 
     async def _addresses_of(self, backend: Backend) -> list[str]:

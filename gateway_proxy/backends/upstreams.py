@@ -15,13 +15,14 @@ from gateway_proxy.backends.endpoints import Endpoints
 from gateway_proxy.backends.envelope import write_request
 from gateway_proxy.backends.exchange import Exchange
 from gateway_proxy.backends.faults import relay_error
-from gateway_proxy.backends.messages import Failure
+from gateway_proxy.backends.messages import Failure, Result
+from gateway_proxy.backends.openapi.services import OpenApiServices
 from gateway_proxy.backends.opening import Opener, UpstreamRecords
 from gateway_proxy.backends.replies import SessionExpired, check_reply
 from gateway_proxy.backends.session_key import SHARED, SessionKey, allowed_for, part_of
 from gateway_proxy.backends.splice import GATEWAY_INFO, UpstreamRequest
 from gateway_proxy.backends.upstream_session import Aside, Era, Minter, UpstreamSession
-from gateway_proxy.domain.backend import Backend
+from gateway_proxy.domain.backend import Backend, Transport
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import (
     BackendMisbehaved,
@@ -45,6 +46,7 @@ class Upstreams:
         self._clock = clock
         self._minter = Minter()
         self._aside = Aside()
+        self._openapi = OpenApiServices(endpoints, clock)
         self._opener = Opener(endpoints, records, minter=self._minter, aside=self._aside)
         self._sessions: dict[Place, UpstreamSession] = {}
         self._opening: dict[Place, asyncio.Task[UpstreamSession]] = {}
@@ -60,7 +62,7 @@ class Upstreams:
         *,
         timeout: float | None = None,
         on_change: OnChange,
-    ) -> Exchange | Failure:
+    ) -> Exchange | Result | Failure:
         """Send a caller's request; `timeout` in seconds, else the backend's own. `on_change` hears of list_changed.
 
         Raises:
@@ -73,7 +75,7 @@ class Upstreams:
 
     async def start_shared(
         self, backend: Backend, request: UpstreamRequest, *, timeout: float, on_change: OnChange
-    ) -> Exchange | Failure:
+    ) -> Exchange | Result | Failure:
         """Send a request of the gateway's own (lists), on the session that the tenant shares.
 
         Raises:
@@ -90,6 +92,10 @@ class Upstreams:
         self._breakers[backend.id] = (backend.revision, breaker)
         return breaker
 
+    def notes_of(self, backend: Backend) -> tuple[str, ...]:
+        """What the backend has and the gateway does not offer, in phrases of ours."""
+        return self._openapi.notes_of(backend)
+
     def retire(self, backend_id: str, revision: int) -> None:
         """That revision of a backend is gone: end its idle sessions and children, let go of its connections."""
         idle: list[UpstreamSession] = []
@@ -98,6 +104,7 @@ class Upstreams:
                 del self._sessions[place]
                 if not session.under_way:
                     idle.append(session)
+        self._openapi.forget(backend_id, revision)
         self._aside.spawn(self._retire(idle, backend_id, revision))
         held = self._breakers.get(backend_id)
         if held is not None and held[0] == revision:
@@ -120,16 +127,18 @@ class Upstreams:
         request: UpstreamRequest,
         timeout: float | None,
         on_change: OnChange,
-    ) -> Exchange | Failure:
+    ) -> Exchange | Result | Failure:
         if backend.unreadable:
             raise BackendUnavailable(
                 backend.name, None, "its credentials are sealed under a key that is not configured"
             )
         breaker = self.breaker_of(backend)
+        deadline = Deadline(self._clock, backend.timeout if timeout is None else timeout)
+        if backend.transport is Transport.OPENAPI:
+            return await self._openapi.answer(backend, request, deadline, breaker)
         pause = breaker.pause_left()
         if pause:
             raise BackendUnavailable(backend.name, pause, "it failed repeatedly and is left alone for a while")
-        deadline = Deadline(self._clock, backend.timeout if timeout is None else timeout)
         place = (backend.id, backend.revision, part, declared.json)
         try:
             session = self._sessions.get(place) or await self._get_session(place, backend, caller, declared, deadline)

@@ -28,6 +28,7 @@ class Backend:
     `origin` says who wrote it: the operator's definitions (configuration or platform key) may name a command or a
     private address, a tenant's may not; only those of the configuration go when they are no longer in it.
     `revision` changes with every edit; whatever is cached or running for an older one is stale.
+    `base_url` says where the operations of an OpenAPI document are, when its own servers are not to be followed.
     `timeout` is seconds for one call. `isolation` None means the default of the transport (see router).
     `unreadable` says that it is sealed under a key that is not configured any more: what was sealed is empty, and it
     cannot be used until it is written anew.
@@ -40,6 +41,7 @@ class Backend:
     origin: Origin
     revision: int
     url: str | None = None
+    base_url: str | None = None
     command: str | None = None
     args: tuple[str, ...] = ()
     cwd: str | None = None

@@ -107,7 +107,7 @@ class ToolCalls:
                 timeout=timeout,
                 on_change=self._catalog.on_change_of(route.backend),
             )
-            if isinstance(begun, Failure):
+            if isinstance(begun, Result | Failure):
                 outcome = _outcome_of(begun)
                 yield begun
                 return

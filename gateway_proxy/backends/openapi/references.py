@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
@@ -19,8 +19,7 @@ class References:
     """Looks up local references of one document."""
 
     def __init__(self, tree: Tree) -> None:
-        resource: Resource[Any] = Resource(contents=tree, specification=DRAFT202012)
-        registry: Registry[Any] = Registry().with_resource("", resource)
+        registry: Registry[Any] = Registry().with_resource("", DRAFT202012.create_resource(tree))
         self._resolver = registry.resolver("")
         self._found: dict[str, Any] = {}
 

@@ -71,6 +71,7 @@ def _values(backend: Backend, keyring: Keyring) -> dict[str, Any]:
         "enabled": backend.enabled,
         "definition": {
             "command": backend.command,
+            "base_url": backend.base_url,
             "cwd": backend.cwd,
             "isolation": backend.isolation,
             "timeout": backend.timeout,
@@ -114,6 +115,7 @@ def _open_part(row: RowMapping) -> Backend:
         revision=row["revision"],
         enabled=row["enabled"],
         command=definition["command"],
+        base_url=definition.get("base_url"),
         cwd=definition["cwd"],
         isolation=definition["isolation"],
         timeout=definition["timeout"],
