@@ -25,10 +25,18 @@ from gateway_proxy.backends.envelope import (
     write_notification,
 )
 from gateway_proxy.backends.faults import relay_error
-from gateway_proxy.backends.messages import Failure, Notification, Result, ServerRequest, UpstreamMessage
+from gateway_proxy.backends.messages import (
+    Failure,
+    Notification,
+    Pause,
+    Result,
+    ServerRequest,
+    UpstreamMessage,
+    Withdrawal,
+)
 from gateway_proxy.backends.sse import EventTooLarge, SseParser
 from gateway_proxy.backends.upstream_session import Era, UpstreamSession
-from gateway_proxy.domain.errors import BackendMisbehaved, EgressError, RelayError, ResultTooLarge
+from gateway_proxy.domain.errors import BackendMisbehaved, BackendTimeout, EgressError, RelayError, ResultTooLarge
 from gateway_proxy.egress.exchange import Reply
 
 RESULT_LIMIT: Final = 10 * 1024 * 1024
@@ -51,6 +59,7 @@ class Exchange:
         "_deadline",
         "_is_closed",
         "_is_done",
+        "_is_paused",
         "_on_change",
         "_parser",
         "_progress_token",
@@ -60,6 +69,7 @@ class Exchange:
         "_request_id",
         "_resumes",
         "_session",
+        "_unanswered",
     )
 
     def __init__(
@@ -90,6 +100,8 @@ class Exchange:
         self._asked = 0
         self._is_done = False
         self._is_closed = False
+        self._is_paused = False
+        self._unanswered: set[bytes] | None = None
         content_type = reply.header("content-type")
         if content_type != "application/json":
             content_type = (content_type or "").partition(";")[0].strip().lower()
@@ -118,10 +130,12 @@ class Exchange:
                 message = self._take(self._queue.popleft())
                 if message is not None:
                     return message
-            await self._read_more()
+            if await self._read_more():
+                return Pause()
 
     def _count(self, error: RelayError) -> None:
-        if not isinstance(error, ResultTooLarge):
+        """Neither a large result nor a client that does not answer is a fault of the backend."""
+        if not isinstance(error, ResultTooLarge) and not (self._unanswered and isinstance(error, BackendTimeout)):
             self._breaker.failed()
 
     async def close(self) -> None:
@@ -140,7 +154,8 @@ class Exchange:
         self._session.cancel(self._request_id)
 
     # --- reading --------------------------------------------------------------------------------------------------
-    async def _read_more(self) -> None:
+    async def _read_more(self) -> bool:
+        """Read what comes next into the queue. True when the stream ended early and will be resumed the next time."""
         left = self._deadline.left(self._session.backend_name)
         if self._parser is None:
             if self._content_type != "application/json":
@@ -149,12 +164,18 @@ class Exchange:
             self._decode(body)
             if not any(not envelope.method for envelope in self._queue):
                 raise self._misbehaved("the answer to a request holds no response")
-            return
+            return False
+        if self._is_paused:
+            self._is_paused = False
+            await self._resume()
+            return False
         chunk = await self._read_chunk(left)
         if chunk is None:
             events = self._parser.finish()
             if not events:
-                await self._resume()
+                self._check_resumable()
+                self._is_paused = True
+                return True
         else:
             self._received += len(chunk)
             if self._received > STREAM_LIMIT:
@@ -165,6 +186,7 @@ class Exchange:
                 raise ResultTooLarge(self._session.backend_name, RESULT_LIMIT) from None
         for event in events:
             self._decode(event)
+        return False
 
     async def _read_chunk(self, left: float) -> bytes | None:
         try:
@@ -183,11 +205,13 @@ class Exchange:
             and self._resumes < MAX_RESUMES
         )
 
+    def _check_resumable(self) -> None:
+        if not self._can_resume():
+            raise self._misbehaved("the stream ended before the response")
+
     async def _resume(self) -> None:
         """The stream ended before the response: go on where it stopped (2025-11-25, Resumability; SEP-1699)."""
         assert self._parser is not None
-        if not self._can_resume():
-            raise self._misbehaved("the stream ended before the response")
         self._resumes += 1
         left = self._deadline.left(self._session.backend_name)
         pause = FIRST_RETRY if self._parser.retry is None else self._parser.retry
@@ -226,15 +250,30 @@ class Exchange:
             return read_failure(envelope.error)
         raise self._misbehaved("it answered a request that was not asked")
 
-    def _take_notification(self, envelope: Envelope) -> Notification | None:
+    def _take_notification(self, envelope: Envelope) -> Notification | Withdrawal | None:
         method = envelope.method
         if method == "notifications/progress":
             return self._take_progress(envelope)
         if method == "notifications/message":
             return Notification(write_notification(method, raw_bytes(envelope.params)))
+        if method == "notifications/cancelled":
+            return self._take_withdrawal(envelope)
         if method.endswith(_CHANGED):
             self._on_change(method)
         return None
+
+    def _take_withdrawal(self, envelope: Envelope) -> Withdrawal | None:
+        """The backend takes a question back (2025-11-25, Cancellation); one that is not open is none of ours."""
+        try:
+            fields = read_fields(envelope.params)
+        except ValueError:
+            return None
+        asked = bytes(fields.get("requestId", Raw(b"")))
+        if not self._unanswered or asked not in self._unanswered:
+            return None
+        self._unanswered.discard(asked)
+        reason = bytes(fields.get("reason", Raw(b"")))
+        return Withdrawal(asked, one_line(reason) if reason[:1] == b'"' else None)
 
     def _take_progress(self, envelope: Envelope) -> Notification | None:
         """Progress of this very call, with the caller's token put back; any other token is not ours to pass on."""
@@ -257,16 +296,16 @@ class Exchange:
             self._session.aside.spawn(self._session.answer(request_id, _REFUSED))
             return None
         session = self._session
-        answered = False
+        unanswered = self._unanswered = self._unanswered or set()
+        unanswered.add(request_id)
 
         async def answer(outcome: bytes) -> None:
-            nonlocal answered
-            if not answered:
-                answered = True
+            if request_id in unanswered:
+                unanswered.discard(request_id)
                 session.aside.spawn(session.answer(request_id, one_line(outcome)))
 
         params = raw_bytes(envelope.params) if envelope.params else None
-        return ServerRequest(envelope.method, params, answer)
+        return ServerRequest(envelope.method, params, answer, request_id)
 
     def _misbehaved(self, fault: str) -> BackendMisbehaved:
         return BackendMisbehaved(self._session.backend_name, fault)

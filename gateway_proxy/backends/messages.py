@@ -33,16 +33,33 @@ class ServerRequest:
     """A request of the backend to the client (sampling, elicitation, roots), for a caller that declared it.
 
     Exactly one `answer` is owed: the complete `"result":…` or `"error":…` member, as bytes. It may come from another
-    task; the call stays under way meanwhile.
+    task; the call stays under way meanwhile. `id` is the backend's own, for a later `Withdrawal`.
     """
 
     method: str
     params: bytes | None
     answer: Callable[[bytes], Awaitable[None]]
+    id: bytes = b""
 
     async def refuse(self, code: int, message: str) -> None:
         """Answer with a JSON-RPC error. `message` is one of our own phrases."""
         await self.answer(b'"error":{"code":%d,"message":"%s"}' % (code, message.encode("ascii")))
 
 
-UpstreamMessage = Notification | ServerRequest | Result | Failure
+@dataclass(slots=True)
+class Withdrawal:
+    """The backend no longer waits for the answer to the ServerRequest with this id. `reason` is a raw JSON string."""
+
+    id: bytes
+    reason: bytes | None = None
+
+
+@dataclass(slots=True)
+class Pause:
+    """The backend hung up before the response and wants to be asked again later (2025-11-25, SEP-1699): we do that.
+
+    It comes before the wait, so that a client that can do the same may be let go for as long.
+    """
+
+
+UpstreamMessage = Notification | ServerRequest | Withdrawal | Pause | Result | Failure

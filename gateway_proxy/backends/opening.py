@@ -53,7 +53,7 @@ class Opener:
         """
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):
-                known = await self._find_known(backend, key)
+                known = await self.find_session(backend, key)
                 return known or await self._open(backend, key, declared, client_info)
         except TimeoutError:
             raise BackendTimeout(backend.name, OPEN_TIMEOUT) from None
@@ -78,7 +78,12 @@ class Opener:
         except RelayError:
             log.warning("child_not_stopped", backend=session.backend_name)
 
-    async def _find_known(self, backend: Backend, key: SessionKey) -> UpstreamSession | None:
+    async def find_session(self, backend: Backend, key: SessionKey) -> UpstreamSession | None:
+        """The session that some worker opened before, if the store can tell.
+
+        Raises:
+            BackendUnavailable: The definition cannot be used.
+        """
         for variant in _VARIANTS.get(backend.transport, ("",)):
             candidate = key.with_variant(variant)
             try:

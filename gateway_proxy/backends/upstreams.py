@@ -12,7 +12,7 @@ from gateway_proxy.backends.breaker import Breaker
 from gateway_proxy.backends.caller import NOTHING_DECLARED, Caller, Declared
 from gateway_proxy.backends.deadline import Deadline
 from gateway_proxy.backends.endpoints import Endpoints
-from gateway_proxy.backends.envelope import write_request
+from gateway_proxy.backends.envelope import write_notification, write_request
 from gateway_proxy.backends.exchange import Exchange
 from gateway_proxy.backends.faults import relay_error
 from gateway_proxy.backends.messages import Failure, Result
@@ -82,6 +82,20 @@ class Upstreams:
             RelayError: As `start`.
         """
         return await self._start(backend, NOBODY, SHARED, NOTHING_DECLARED, request, timeout, on_change)
+
+    async def notify(self, backend: Backend, user_id: str, caller: Caller, method: str) -> None:
+        """Tell a backend what this very client says, if there is a session for it; none is opened for that."""
+        declared = caller.declared()
+        part = part_of(backend, user_id, caller, declared)
+        declared = allowed_for(part, declared)
+        if backend.unreadable or not declared.methods:
+            return
+        session = self._sessions.get((backend.id, backend.revision, part, declared.json))
+        if session is None:
+            key = SessionKey(backend.tenant_id, backend.id, backend.revision, part, declared.json)
+            session = await self._opener.find_session(backend, key)
+        if session is not None and session.era is Era.LEGACY:
+            self._aside.spawn(session.post_and_forget(write_notification(method, b"")))
 
     def breaker_of(self, backend: Backend) -> Breaker:
         """The breaker of this revision of a backend; an edited backend starts with a fresh one."""

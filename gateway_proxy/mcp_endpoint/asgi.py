@@ -4,12 +4,13 @@ Tokens are read by the middleware in front, from the header only; nothing of the
 """
 
 import asyncio
+import contextlib
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import GatewayError, SessionUnknown
+from gateway_proxy.domain.errors import GatewayError, SessionUnknown, StorageUnavailable
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.mcp_endpoint import headers as h
 from gateway_proxy.mcp_endpoint import sse, wire
@@ -23,12 +24,16 @@ from gateway_proxy.mcp_endpoint.legacy import LegacyLeg
 from gateway_proxy.mcp_endpoint.modern import ModernLeg
 from gateway_proxy.mcp_endpoint.open_streams import OpenStreams
 from gateway_proxy.mcp_endpoint.post import Post
+from gateway_proxy.mcp_endpoint.questions import Questions
 from gateway_proxy.mcp_endpoint.routing import ToolCaller, ToolCatalog
 from gateway_proxy.mcp_endpoint.versions import HANDSHAKE_VERSIONS
+from gateway_proxy.sessions.mailbox import Letter, Mailbox
+from gateway_proxy.sessions.memory_mailbox import MemoryMailbox
 from gateway_proxy.sessions.store import SessionStore
 from gateway_proxy.tenancy.middleware import get_tenant_context
 
 ALLOWED: Final = "GET, HEAD, POST, DELETE"
+SESSION_ENDED: Final = "session-ended"
 STOPPED: Final = {
     Stop.BODY_LATE: Refusal(408, wire.INVALID_REQUEST, "The body did not arrive in time"),
     Stop.CANCELLED: Refusal(200, wire.REQUEST_CANCELLED, "Request cancelled"),
@@ -52,15 +57,20 @@ class McpEndpoint:
         config: EndpointConfig,
         *,
         is_still_welcome: IsStillWelcome | None = None,
+        mailbox: Mailbox | None = None,
     ) -> None:
+        """Without a `mailbox` this is the only worker."""
         self._sessions = sessions
         self._clock = clock
         self._limits = config.limits
         self._origins = config.origins()
         self._is_still_welcome = is_still_welcome
-        self._calls_in_flight = CallsInFlight()
+        self._mailbox = mailbox or MemoryMailbox()
+        self._mailbox.on(SESSION_ENDED, self._take_session_ended)
+        self._calls_in_flight = CallsInFlight(self._mailbox)
         self._streams = OpenStreams(config.limits)
-        self._legacy = LegacyLeg(catalog, tool_calls, sessions, self._calls_in_flight, config)
+        questions = Questions(self._mailbox)
+        self._legacy = LegacyLeg(catalog, tool_calls, sessions, self._calls_in_flight, questions, config)
         self._modern = ModernLeg(catalog, tool_calls, config)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,9 +161,18 @@ class McpEndpoint:
         if session is None:
             raise Refusal(400, wire.INVALID_REQUEST, "Mcp-Session-Id: missing")
         await self._sessions.end(session.id, tenant_id=session.tenant_id)
-        self._calls_in_flight.end_session(session.id)
-        self._streams.end_session(session.tenant_id, session.user_id, session.id)
+        letter = Letter(SESSION_ENDED, session.tenant_id, session.user_id, session.id, "")
+        await self._take_session_ended(letter)
+        with contextlib.suppress(
+            StorageUnavailable
+        ):  # the session is gone; streams elsewhere notice at their next tick
+            await self._mailbox.broadcast(letter)
         await post.exchange.answer_empty(204)
+
+    async def _take_session_ended(self, letter: Letter) -> None:
+        if letter.session_id is not None:
+            self._calls_in_flight.end_session(letter.session_id)
+            self._streams.end_session(letter.tenant_id, letter.user_id, letter.session_id)
 
     async def _end(self, post: Post) -> None:
         """Meet the cancellation that a `stop` of ours caused, and say why, if there is anybody to say it to."""

@@ -9,7 +9,8 @@ from gateway_proxy.mcp_endpoint import wire
 from gateway_proxy.mcp_endpoint.errors import Refusal
 from gateway_proxy.mcp_endpoint.exchange import Exchange
 from gateway_proxy.mcp_endpoint.headers import Acceptable
-from gateway_proxy.router.messages import Failure, RelayMessage, Result, ServerRequest
+from gateway_proxy.mcp_endpoint.questions import CallQuestions
+from gateway_proxy.router.messages import Failure, Notification, RelayMessage, Result, ServerRequest, Withdrawal
 
 Answer = tuple[int, bytes]
 """HTTP status (used only if nothing was sent before) and the complete JSON-RPC response."""
@@ -20,12 +21,13 @@ async def relay_call(
     accept: Acceptable,
     messages: AsyncGenerator[RelayMessage, None],
     answer: Callable[[Result | Failure], Answer],
+    questions: CallQuestions | None = None,
 ) -> None:
     """Write what a call yields, as it comes. Closing `messages`, also when the client leaves, cancels upstream.
 
-    Notifications for a client that takes no streams are dropped; it has said so. Server requests are refused: our
-    callers declare no capability for them, so none should come. The generator is read to its end,
-    so that the router has recorded the call before the client hears of it.
+    Notifications for a client that takes no streams are dropped; it has said so. Server requests go out as `questions`;
+    without them they are refused: such callers declare no capability, so none should come. The generator is read to
+    its end, so that the router has recorded the call before the client hears of it.
 
     Raises:
         RelayError: The router's, before or after the first notification; see `finish`.
@@ -36,16 +38,29 @@ async def relay_call(
         async for message in messages:
             if isinstance(message, Result | Failure):
                 final = message
-            elif isinstance(message, ServerRequest):
-                await message.refuse(wire.METHOD_NOT_FOUND, "the client cannot be asked")
-            elif accept.sse:
+                continue
+            event = await _event_of(message, questions)
+            if event is not None and accept.sse:
                 await exchange.open_stream()
-                await exchange.write_event(message.raw)
+                await exchange.write_event(event)
     finally:
         await messages.aclose()
     if final is None:
         raise Refusal(200, wire.INTERNAL_ERROR, "The call ended without a result")
     await finish(exchange, accept, answer(final))
+
+
+async def _event_of(message: RelayMessage, questions: CallQuestions | None) -> bytes | None:
+    """What the client gets to see of a message that comes before the result."""
+    if isinstance(message, Notification):
+        return message.raw
+    if isinstance(message, ServerRequest):
+        if questions is not None:
+            return questions.ask(message)
+        await message.refuse(wire.METHOD_NOT_FOUND, "the client cannot be asked")
+    elif isinstance(message, Withdrawal) and questions is not None:
+        return questions.withdraw(message)
+    return None
 
 
 async def finish(

@@ -1,19 +1,30 @@
 """The calls that this worker is serving, so that a session's `notifications/cancelled` or DELETE reaches them.
 
 Only calls of a session are known here: without one, two programs of a user that number their requests alike cannot be
-told apart. Other workers' calls are reached through the mailbox, not here.
+told apart. What is not here may be at another worker; nobody knows at which, so all are told.
 """
+
+import contextlib
+from typing import Final
 
 import msgspec
 
+from gateway_proxy.domain.errors import StorageUnavailable
+from gateway_proxy.domain.session import SessionRecord
+from gateway_proxy.mcp_endpoint import wire
 from gateway_proxy.mcp_endpoint.exchange import Exchange, Stop
+from gateway_proxy.sessions.mailbox import Letter, Mailbox
+
+CANCEL: Final = "cancel"
 
 
 class CallsInFlight:
     """Exchanges by session and request id."""
 
-    def __init__(self) -> None:
+    def __init__(self, mailbox: Mailbox) -> None:
         self._by_session: dict[str, dict[int | str, Exchange]] = {}
+        self._mailbox = mailbox
+        mailbox.on(CANCEL, self._take_cancel)
 
     def __len__(self) -> int:
         return sum(map(len, self._by_session.values()))
@@ -39,10 +50,21 @@ class CallsInFlight:
         exchange.stop(Stop.CANCELLED)
         return True
 
+    async def cancel_anywhere(self, session: SessionRecord, request_id: int | str) -> None:
+        """Stop one call of a session, whichever worker serves it. Best effort, as the protocol has it."""
+        if not self.cancel(session.id, request_id):
+            letter = Letter(CANCEL, session.tenant_id, session.user_id, session.id, "", wire.to_json(request_id))
+            with contextlib.suppress(StorageUnavailable):
+                await self._mailbox.broadcast(letter)
+
     def end_session(self, session_id: str) -> None:
         """Stop every call of a session."""
         for exchange in list(self._by_session.get(session_id, {}).values()):
             exchange.stop(Stop.SESSION_ENDED)
+
+    async def _take_cancel(self, letter: Letter) -> None:
+        if letter.session_id is not None:
+            self.cancel(letter.session_id, _key_of(letter.body))
 
 
 def _key_of(request_id: bytes) -> int | str:

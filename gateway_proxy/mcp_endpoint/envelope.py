@@ -45,10 +45,10 @@ class ClientNotification(msgspec.Struct, frozen=True):
 
 
 class ClientResponse(msgspec.Struct, frozen=True):
-    """The client's answer to a request of ours, whole."""
+    """The client's answer to a request of ours; `outcome` is the whole `"result":…` or `"error":…` member."""
 
     id: bytes
-    raw: bytes
+    outcome: bytes
 
 
 ClientMessage = Request | ClientNotification | ClientResponse
@@ -101,7 +101,7 @@ def is_deeper_than(document: bytes, levels: int) -> bool:
 def _classify(envelope: Envelope, body: bytes) -> ClientMessage:
     method = envelope.method
     if isinstance(method, msgspec.UnsetType):
-        return _as_response(envelope, body)
+        return _as_response(envelope)
     if not method or len(method) > MAX_METHOD_CHARACTERS or not method.isprintable():
         raise _invalid(f"method: expected 1 to {MAX_METHOD_CHARACTERS} printable characters")
     params = b"{}" if isinstance(envelope.params, msgspec.UnsetType) else bytes(envelope.params)
@@ -114,14 +114,18 @@ def _classify(envelope: Envelope, body: bytes) -> ClientMessage:
     return Request(_checked_id(bytes(envelope.id)), method, params)
 
 
-def _as_response(envelope: Envelope, body: bytes) -> ClientResponse:
-    has_result = not isinstance(envelope.result, msgspec.UnsetType)
-    has_error = not isinstance(envelope.error, msgspec.UnsetType)
-    if has_result == has_error:
+def _as_response(envelope: Envelope) -> ClientResponse:
+    result, error = envelope.result, envelope.error
+    if isinstance(result, msgspec.UnsetType) == isinstance(error, msgspec.UnsetType):
         raise _invalid("expected a method, a result or an error")
     if isinstance(envelope.id, msgspec.UnsetType):
         raise _invalid("id: missing")
-    return ClientResponse(_checked_id(bytes(envelope.id)), body)
+    if isinstance(result, msgspec.UnsetType):
+        assert not isinstance(error, msgspec.UnsetType)
+        outcome = b'"error":' + bytes(error)
+    else:
+        outcome = b'"result":' + bytes(result)
+    return ClientResponse(_checked_id(bytes(envelope.id)), outcome)
 
 
 def _checked_id(raw: bytes) -> bytes:

@@ -6,6 +6,7 @@ id that is unknown or somebody else's gets 404, and the client opens a new sessi
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -32,9 +33,10 @@ from gateway_proxy.mcp_endpoint.parameters import (
     optional_object,
 )
 from gateway_proxy.mcp_endpoint.post import Post
+from gateway_proxy.mcp_endpoint.questions import CallQuestions, Questions
 from gateway_proxy.mcp_endpoint.routing import ToolCaller, ToolCatalog
 from gateway_proxy.mcp_endpoint.versions import ASSUMED_VERSION, HANDSHAKE_VERSIONS, LATEST_HANDSHAKE_VERSION
-from gateway_proxy.router.caller import Caller
+from gateway_proxy.router.caller import SERVER_REQUESTS, Caller
 from gateway_proxy.router.messages import Failure, Result
 from gateway_proxy.sessions.store import SessionStore
 
@@ -52,12 +54,14 @@ class LegacyLeg:
         tool_calls: ToolCaller,
         sessions: SessionStore,
         calls_in_flight: CallsInFlight,
+        questions: Questions,
         config: EndpointConfig,
     ) -> None:
         self._catalog = catalog
         self._tool_calls = tool_calls
         self._sessions = sessions
         self._calls_in_flight = calls_in_flight
+        self._questions = questions
         self._limits = config.limits
         self._server = config.server
         self._methods: Mapping[str, Handler] = {
@@ -85,8 +89,11 @@ class LegacyLeg:
             await handler(post, message, session)
             return
         session = await self.find_session(post.headers, post.ctx)
-        if session is not None and isinstance(message, ClientNotification):
-            await self._hear(session, message)
+        if session is not None:
+            if isinstance(message, ClientNotification):
+                await self._hear(post, session, message)
+            else:
+                await self._questions.hear(session, message)
         await post.exchange.answer_empty(202)
 
     async def find_session(self, headers: McpHeaders, ctx: TenantContext) -> SessionRecord | None:
@@ -153,11 +160,22 @@ class LegacyLeg:
             return
         self._calls_in_flight.add(session.id, request.id, post.exchange)
         try:
-            await self._relay(post, request, session, parameters.name)
+            if can_be_asked(post, session):
+                with self._questions.of_call(session) as questions:
+                    await self._relay(post, request, session, parameters.name, questions)
+            else:
+                await self._relay(post, request, session, parameters.name)
         finally:
             self._calls_in_flight.remove(session.id, request.id, post.exchange)
 
-    async def _relay(self, post: Post, request: Request, session: SessionRecord | None, name: str) -> None:
+    async def _relay(
+        self,
+        post: Post,
+        request: Request,
+        session: SessionRecord | None,
+        name: str,
+        questions: CallQuestions | None = None,
+    ) -> None:
         def answer(final: Result | Failure) -> Answer:
             if isinstance(final, Result):
                 return 200, wire.result_message(request.id, final.raw)
@@ -165,18 +183,31 @@ class LegacyLeg:
 
         messages = self._tool_calls.call(post.ctx, _caller_of(post, session), name=name, params=request.params)
         try:
-            await relay_call(post.exchange, post.accept, messages, answer)
+            await relay_call(post.exchange, post.accept, messages, answer, questions)
         except ToolUnknown as error:
             result = _unknown_tool_result(error.name)
             await finish(post.exchange, post.accept, (200, wire.result_message(request.id, result)))
 
-    async def _hear(self, session: SessionRecord, notification: ClientNotification) -> None:
+    async def _hear(self, post: Post, session: SessionRecord, notification: ClientNotification) -> None:
         if notification.method == "notifications/cancelled":
             parameters = decode_parameters(CancelledParameters, notification.params)
             if parameters.request_id is not None:
-                self._calls_in_flight.cancel(session.id, parameters.request_id)
+                await self._calls_in_flight.cancel_anywhere(session, parameters.request_id)
         elif notification.method == "notifications/initialized" and not session.initialized:
             await self._sessions.replace(replace(session, initialized=True))
+        elif notification.method == "notifications/roots/list_changed":
+            await self._tool_calls.notify(post.ctx, _caller_of(post, session), method=notification.method)
+
+
+def can_be_asked(post: Post, session: SessionRecord) -> bool:
+    """Whether requests of a backend can be put to the client: it has declared that, and takes a stream to read them."""
+    return post.accept.sse and _declares_questions(session.capabilities_json)
+
+
+@lru_cache(maxsize=1024)
+def _declares_questions(capabilities_json: bytes) -> bool:
+    """Clients repeat the same few objects for ever; reading each once is a memo, not state."""
+    return any(b'"%b"' % name.encode() in capabilities_json for name in SERVER_REQUESTS.values())
 
 
 def _caller_of(post: Post, session: SessionRecord | None) -> Caller:
@@ -188,6 +219,7 @@ def _caller_of(post: Post, session: SessionRecord | None) -> Caller:
             client_info_json=session.client_info_json,
             capabilities_json=session.capabilities_json,
             modern=False,
+            relays_server_requests=can_be_asked(post, session),
         )
     return Caller(
         session_id=None,

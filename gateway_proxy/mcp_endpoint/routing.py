@@ -32,3 +32,6 @@ class ToolCaller(Protocol):
         self, ctx: TenantContext, caller: Caller, *, name: str, params: bytes
     ) -> AsyncGenerator[RelayMessage, None]:
         """What comes on the way, then one Result or Failure; raises RelayErrors. Closing it cancels upstream."""
+
+    async def notify(self, ctx: TenantContext, caller: Caller, *, method: str) -> None:
+        """Tell the backends that hold a session for this very client what it says (`notifications/…`, no params)."""

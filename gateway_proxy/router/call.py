@@ -1,5 +1,6 @@
 """The one place where a tool call happens: authorize → route → call → record."""
 
+import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Final, Protocol
@@ -11,7 +12,7 @@ from gateway_proxy.backends.exchange import Exchange
 from gateway_proxy.backends.splice import read_request
 from gateway_proxy.backends.upstreams import Upstreams
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import GatewayError
+from gateway_proxy.domain.errors import GatewayError, RelayError
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.catalog import Catalog
@@ -155,6 +156,16 @@ class ToolCalls:
                 elif on_progress is not None and isinstance(message, Notification):
                     await on_progress(message.raw)
         raise AssertionError("a call ends with a Result, a Failure or an error")
+
+    async def notify(self, ctx: TenantContext, caller: Caller, *, method: str) -> None:
+        """Tell the backends that hold a session for this very client what it says (a notification without params).
+
+        Raises:
+            StorageUnavailable: The tenant's backends cannot be read.
+        """
+        for backend in await self._catalog.list_backends(ctx):
+            with contextlib.suppress(RelayError):
+                await self._upstreams.notify(backend, ctx.principal.user_id, caller, method)
 
     def _record(self, ctx: TenantContext, caller: Caller, route: Route, outcome: str, seconds: float) -> None:
         self._metrics.tool_called(caller.surface, outcome, seconds)

@@ -85,6 +85,14 @@ class Catalog:
         names = view.names_by_server()
         return {backend.name: names.get(backend.name, ()) for backend in self._tenants[ctx.tenant.id].backends}
 
+    async def list_backends(self, ctx: TenantContext) -> tuple[Backend, ...]:
+        """The tenant's enabled backends, by name.
+
+        Raises:
+            StorageUnavailable: They cannot be read.
+        """
+        return (await self._held(ctx.tenant.id)).backends
+
     async def status(self, ctx: TenantContext) -> list[BackendStatus]:
         """How each backend of the tenant is doing, by name.
 

@@ -1,7 +1,7 @@
-"""What a call yields: notifications and server requests on the way, then exactly one Result or Failure."""
+"""What a call yields: what comes on the way, then exactly one Result or Failure."""
 
-from gateway_proxy.backends.messages import Failure, Notification, Result, ServerRequest
+from gateway_proxy.backends.messages import Failure, Notification, Pause, Result, ServerRequest, Withdrawal
 
-RelayMessage = Notification | ServerRequest | Result | Failure
+RelayMessage = Notification | ServerRequest | Withdrawal | Pause | Result | Failure
 
-__all__ = ["Failure", "Notification", "RelayMessage", "Result", "ServerRequest"]
+__all__ = ["Failure", "Notification", "Pause", "RelayMessage", "Result", "ServerRequest", "Withdrawal"]

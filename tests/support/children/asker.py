@@ -5,7 +5,7 @@ import threading
 from itertools import count
 from typing import Any
 
-from tests.support.children.speaking import Message, answer, say, serve
+from tests.support.children.speaking import Message, answer, progress, say, serve
 
 _numbers = count(1)
 _waiting: dict[object, threading.Event] = {}
@@ -22,6 +22,7 @@ def _ask(method: str, params: dict[str, Any]) -> Message:
 
 def _elicit(request: Message) -> None:
     arguments = request["params"]["arguments"]
+    progress(request, 1)
     told = _ask("elicitation/create", {"message": arguments["question"], "requestedSchema": {"type": "object"}})
     answer(request, json.dumps({"question": arguments["question"], "told": told}))
 

@@ -154,5 +154,6 @@ def test_notifications_and_responses_are_told_apart() -> None:
     """JSON-RPC 2.0 §4.1: a notification is a request without the member `id`."""
     assert decode_message(b'{"jsonrpc":"2.0","method":"n"}') == ClientNotification("n", b"{}")
     response = b'{"jsonrpc":"2.0","id":"r1","result":{"action":"accept"}}'
-    assert decode_message(response) == ClientResponse(b'"r1"', response)
-    assert isinstance(decode_message(b'{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}'), ClientResponse)
+    assert decode_message(response) == ClientResponse(b'"r1"', b'"result":{"action":"accept"}')
+    refusal = b'{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}'
+    assert decode_message(refusal) == ClientResponse(b"1", b'"error":{"code":1,"message":"x"}')
