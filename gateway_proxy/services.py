@@ -34,7 +34,7 @@ from gateway_proxy.router.trials import Trials
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.sessions.opening import open_session_store
 from gateway_proxy.sessions.store import SessionStore
-from gateway_proxy.settings import Settings
+from gateway_proxy.settings import Settings, find_metrics_folder
 from gateway_proxy.storage.redis.client import open_redis
 from gateway_proxy.storage.sql.audit import add_audit_events
 from gateway_proxy.storage.sql.database import Database
@@ -106,7 +106,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         revocations = RevocationNews(redis, verifier)
         await revocations.start()
         stack.push_async_callback(revocations.stop)
-        guard, metrics = EgressGuard(_egress_policy(settings)), Metrics()
+        guard, metrics = EgressGuard(_egress_policy(settings)), Metrics(find_metrics_folder())
         relay = await stack.enter_async_context(_relay(core, redis, guard, sessions, audit, metrics))
         await stack.enter_async_context(_housekeeping(core))
         yield Services(

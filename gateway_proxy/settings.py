@@ -99,6 +99,12 @@ def extend_process_environment(values: Mapping[str, str]) -> None:
     os.environ.update(values)
 
 
+def find_metrics_folder() -> Path | None:
+    """Where `serve` has its workers keep their counts, when there are several. Not a setting of anybody's."""
+    path = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
+    return Path(path) if path else None
+
+
 def _text_of(row: "Row", source: Mapping[str, str]) -> str:
     """The setting's text: from the environment, or for a secret from the file that `<name>_FILE` names."""
     path = source.get(f"{row.name}_FILE", "").strip() if row.is_secret else ""

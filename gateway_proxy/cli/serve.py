@@ -20,6 +20,7 @@ from gateway_proxy.services import open_core
 from gateway_proxy.settings import Settings, extend_process_environment
 from gateway_proxy.storage.sql.migrate import upgrade
 from gateway_proxy.telemetry.logs import configure_logs, get_log
+from gateway_proxy.telemetry.metrics_folder import ENVIRONMENT_NAME, MetricsFolder
 
 log = get_log(__name__)
 
@@ -84,7 +85,7 @@ def serve(
     runner = _start_runner(settings, surroundings, clock)
     if first_look:
         click.echo(welcome(settings.public_url, secrets))
-    Supervisor(server_config(settings), listener, runner, clock).serve()
+    Supervisor(server_config(settings), listener, runner, _share_metrics(settings), clock).serve()
 
 
 def _read_wanted(config: Path | None, environ: Mapping[str, str]) -> Wanted:
@@ -119,6 +120,15 @@ async def _prepare(settings: Settings, wanted: Wanted, *, first_look: bool) -> F
             for notice in report.notices:
                 log.warning("configuration_not_applied", notice=notice)
         return secrets
+
+
+def _share_metrics(settings: Settings) -> MetricsFolder | None:
+    """Several workers count together in a folder, which has to be known before the first of them starts."""
+    if settings.workers == 1:
+        return None
+    folder = MetricsFolder(settings.data_dir)
+    extend_process_environment({ENVIRONMENT_NAME: str(folder.path)})
+    return folder
 
 
 def _start_runner(settings: Settings, surroundings: Surroundings, clock: SystemClock) -> RunnerProcess | None:

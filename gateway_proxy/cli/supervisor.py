@@ -20,6 +20,7 @@ from gateway_proxy.cli.runner_process import RunnerProcess
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.settings import Settings
 from gateway_proxy.telemetry.logs import get_log
+from gateway_proxy.telemetry.metrics_folder import MetricsFolder
 
 log = get_log(__name__)
 
@@ -93,9 +94,18 @@ def _bound(settings: Settings) -> socket.socket:
 class Supervisor(Multiprocess):
     """uvicorn's supervisor of workers, with a runner, a bound on stopping, and an exit status."""
 
-    def __init__(self, config: Config, listener: socket.socket, runner: RunnerProcess | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        listener: socket.socket,
+        runner: RunnerProcess | None,
+        metrics: MetricsFolder | None,
+        clock: Clock,
+    ) -> None:
+        """`metrics` is the folder in which several workers count together."""
         super().__init__(config, [listener])
         self._runner = runner
+        self._metrics = metrics
         self._clock = clock
         self._is_in_terminal = sys.stdin is not None and sys.stdin.isatty()
         self._ready: set[int | None] = set()
@@ -112,6 +122,8 @@ class Supervisor(Multiprocess):
         finally:
             if self._runner is not None:
                 self._runner.stop()
+            if self._metrics is not None:
+                self._metrics.remove()
             with contextlib.suppress(OSError):
                 self.sockets[0].close()
         has_failed = any(process.exitcode == STARTUP_FAILURE for process in self.processes)
@@ -126,6 +138,8 @@ class Supervisor(Multiprocess):
         self._ready |= {each.pid for each in before if each.pid not in self._ready and each.is_ready(timeout=1)}
         super().keep_subprocess_alive()
         self._count_failed_starts(before)
+        if self._metrics is not None:
+            self._metrics.gather({process.pid for process in self.processes if process.pid is not None})
 
     def _count_failed_starts(self, before: list[Process]) -> None:
         """Workers that die before they serve would do so for ever: with none that serves, that ends the start."""

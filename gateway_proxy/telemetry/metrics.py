@@ -1,12 +1,15 @@
 """Prometheus metrics, by the `prometheus-client` library. Labels hold only names of ours: no user, no tool, no URL.
 
-With several workers each process writes its own files under PROMETHEUS_MULTIPROC_DIR (set by `serve`) and the page
+With several workers each process writes its own files into a folder (`metrics_folder`, made by `serve`) and the page
 adds them up; with one worker the values live in memory.
 """
 
+from pathlib import Path
 from typing import Final
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest, multiprocess, values
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+
+from gateway_proxy.telemetry.metrics_folder import held_still
 
 TOOL_CALLS: Final = Counter("gateway_tool_calls_total", "Tool calls by surface and outcome", ["surface", "outcome"])
 TOOL_SECONDS: Final = Histogram(
@@ -23,7 +26,9 @@ RESPONSES: Final = Counter(
 class Metrics:
     """The counters that rooms are given; children are looked up once, so that the hot path only adds."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        """`folder` is where the workers keep their counts when there are several."""
+        self._folder = folder
         self._calls: dict[tuple[str, str], Counter] = {}
         self._seconds: dict[str, Histogram] = {}
         self._responses: dict[tuple[str, int], Counter] = {}
@@ -50,8 +55,9 @@ class Metrics:
 
     def page(self) -> bytes:
         """The metrics of all workers in the Prometheus text format."""
-        if values.ValueClass is values.MutexValue:
+        if self._folder is None:
             return generate_latest(REGISTRY)
         merged = CollectorRegistry()
-        multiprocess.MultiProcessCollector(merged)  # type: ignore[no-untyped-call] # the library has no annotation
-        return generate_latest(merged)
+        multiprocess.MultiProcessCollector(merged, path=str(self._folder))  # type: ignore[no-untyped-call] # library
+        with held_still(self._folder):
+            return generate_latest(merged)
