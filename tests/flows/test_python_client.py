@@ -70,7 +70,7 @@ def _provider(gateway: Bootstrapped, memory: Memory, person: Person, method: str
     )
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def gateway() -> AsyncIterator[Bootstrapped]:
     async with bootstrapped_gateway() as running:
         yield running

@@ -18,7 +18,7 @@ PROJECT = Path(__file__).parents[1] / "clients" / "typescript"
 GENERATIONS = ["v1", "v2-legacy", "v2-modern"]
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def gateway() -> AsyncIterator[Bootstrapped]:
     async with bootstrapped_gateway() as running:
         yield running
