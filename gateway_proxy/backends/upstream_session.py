@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from gateway_proxy.backends.envelope import write_notification, write_response
+from gateway_proxy.backends.introduction import Introduction, read_introduction
 from gateway_proxy.backends.session_key import SessionKey
 from gateway_proxy.domain.errors import EgressError
 from gateway_proxy.domain.ids import new_id
@@ -92,6 +93,10 @@ class UpstreamSession:
     aside: Aside
     was_used: bool = True
     under_way: int = field(default=0)
+    introduction: Introduction = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.introduction = read_introduction(self.record.initialize_result_json)
 
     async def post(self, message: bytes, *, timeout: float, extra: list[tuple[str, str]] | None = None) -> Reply:
         """POST one message and wait for the head of the reply.

@@ -15,9 +15,10 @@ from gateway_proxy.backends.endpoints import Endpoints
 from gateway_proxy.backends.envelope import write_notification, write_request
 from gateway_proxy.backends.exchange import Exchange
 from gateway_proxy.backends.faults import relay_error
+from gateway_proxy.backends.introduction import OF_AN_API, Introduction
 from gateway_proxy.backends.messages import Failure, Result
 from gateway_proxy.backends.openapi.services import OpenApiServices
-from gateway_proxy.backends.opening import Opener, UpstreamRecords
+from gateway_proxy.backends.opening import OPEN_TIMEOUT, Opener, UpstreamRecords
 from gateway_proxy.backends.replies import SessionExpired, check_reply
 from gateway_proxy.backends.session_key import SHARED, SessionKey, allowed_for, part_of
 from gateway_proxy.backends.splice import GATEWAY_INFO, UpstreamRequest
@@ -83,6 +84,34 @@ class Upstreams:
         """
         return await self._start(backend, NOBODY, SHARED, NOTHING_DECLARED, request, timeout, on_change)
 
+    async def introduce(self, backend: Backend) -> Introduction:
+        """How the backend introduced itself, on the session that the tenant shares; opened if need be.
+
+        Raises:
+            RelayError: As `start`.
+        """
+        if backend.transport is Transport.OPENAPI:
+            return OF_AN_API
+        breaker = self._check_usable(backend)
+        deadline = Deadline(self._clock, OPEN_TIMEOUT)
+        place = (backend.id, backend.revision, SHARED, NOTHING_DECLARED.json)
+        session = self._sessions.get(place)
+        if session is None:
+            try:
+                session = await self._get_session(place, backend, NOBODY, NOTHING_DECLARED, deadline)
+            except (BackendUnavailable, BackendMisbehaved, BackendTimeout):
+                breaker.failed()
+                raise
+        session.was_used = True
+        return session.introduction
+
+    def find_introduction(self, backend: Backend) -> Introduction | None:
+        """The same without waiting: None while the tenant's session is not open here."""
+        if backend.transport is Transport.OPENAPI:
+            return OF_AN_API
+        session = self._sessions.get((backend.id, backend.revision, SHARED, NOTHING_DECLARED.json))
+        return None if session is None else session.introduction
+
     async def notify(self, backend: Backend, user_id: str, caller: Caller, method: str) -> None:
         """Tell a backend what this very client says, if there is a session for it; none is opened for that."""
         declared = caller.declared()
@@ -142,17 +171,11 @@ class Upstreams:
         timeout: float | None,
         on_change: OnChange,
     ) -> Exchange | Result | Failure:
-        if backend.unreadable:
-            raise BackendUnavailable(
-                backend.name, None, "its credentials are sealed under a key that is not configured"
-            )
-        breaker = self.breaker_of(backend)
         deadline = Deadline(self._clock, backend.timeout if timeout is None else timeout)
         if backend.transport is Transport.OPENAPI:
-            return await self._openapi.answer(backend, request, deadline, breaker)
-        pause = breaker.pause_left()
-        if pause:
-            raise BackendUnavailable(backend.name, pause, "it failed repeatedly and is left alone for a while")
+            _check_readable(backend)
+            return await self._openapi.answer(backend, request, deadline, self.breaker_of(backend))
+        breaker = self._check_usable(backend)
         place = (backend.id, backend.revision, part, declared.json)
         try:
             session = self._sessions.get(place) or await self._get_session(place, backend, caller, declared, deadline)
@@ -171,6 +194,14 @@ class Upstreams:
         except (BackendUnavailable, BackendMisbehaved, BackendTimeout):
             breaker.failed()
             raise
+
+    def _check_usable(self, backend: Backend) -> Breaker:
+        _check_readable(backend)
+        breaker = self.breaker_of(backend)
+        pause = breaker.pause_left()
+        if pause:
+            raise BackendUnavailable(backend.name, pause, "it failed repeatedly and is left alone for a while")
+        return breaker
 
     async def _send(
         self,
@@ -257,3 +288,8 @@ class Upstreams:
             if not session.under_way and not session.was_used:
                 del self._sessions[place]
             session.was_used = False
+
+
+def _check_readable(backend: Backend) -> None:
+    if backend.unreadable:
+        raise BackendUnavailable(backend.name, None, "its credentials are sealed under a key that is not configured")

@@ -80,6 +80,27 @@ class ToolUnknown(RelayError):
 
 
 @dataclass(eq=False)
+class PromptUnknown(RelayError):
+    """No prompt of that name in this tenant."""
+
+    name: str
+
+
+@dataclass(eq=False)
+class ResourceUnknown(RelayError):
+    """No backend of this tenant answers for that URI."""
+
+    uri: str
+
+
+@dataclass(eq=False)
+class MethodUnknown(RelayError):
+    """A method that the gateway does not know, in a tenant where it is not clear which backend would."""
+
+    method: str
+
+
+@dataclass(eq=False)
 class CursorInvalid(RelayError):
     """A pagination cursor that we did not mint."""
 

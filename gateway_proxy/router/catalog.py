@@ -1,36 +1,38 @@
 """What a tenant's callers may list and call, merged from the snapshots of its backends. It never waits for a slow one.
 
 Every answer comes from the last good snapshot of each backend; renewing goes on behind. Only the very first list of a
-backend is waited for, for a few seconds.
+backend is waited for, for a few seconds. Prompts and resources are asked for only when somebody looks.
 """
 
-import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final
 
+from gateway_proxy.backends.introduction import Introduction
 from gateway_proxy.backends.upstreams import OnChange, Upstreams
 from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import BackendUnavailable, ToolUnknown
-from gateway_proxy.domain.tenant import Naming, TenantContext
+from gateway_proxy.domain.errors import BackendUnavailable, PromptUnknown, ResourceUnknown, ToolUnknown
+from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.directory import BackendDirectory
-from gateway_proxy.router.listing import TOOLS, Snapshot, fetch_snapshot
+from gateway_proxy.router.kind_list import KindList, renew_for_miss
+from gateway_proxy.router.listing import KINDS, PROMPTS, RESOURCES, TEMPLATES, TOOLS, ListKind, Snapshot, fetch_snapshot
 from gateway_proxy.router.names import server_of
+from gateway_proxy.router.offers import Offer, offer_of
 from gateway_proxy.router.route import Route
-from gateway_proxy.router.shelf import FIRST_WAIT, Shelf, State
-from gateway_proxy.router.view import ToolPage, View, build_view, effective_naming
+from gateway_proxy.router.shelf import State
+from gateway_proxy.router.view import ListPage, effective_naming
 
-MISS_AGE: Final = 5.0
-START_WAIT: Final = 30.0
 UNUSED_SECONDS: Final = 3600.0
+MAX_NOTES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class BackendStatus:
-    """How one backend is doing. `problem` and `notes` are our own phrases; `listed_at` is of the snapshot served."""
+    """How one backend is doing. `problem` and `notes` are our own phrases; `listed_at` is of the tools served."""
 
     name: str
     transport: str
@@ -39,19 +41,28 @@ class BackendStatus:
     problem: str | None
     notes: tuple[str, ...]
     listed_at: datetime | None
+    prompts: int = 0
+    resources: int = 0
+    templates: int = 0
 
 
 @dataclass(slots=True)
-class _TenantShelves:
+class _Tenant:
+    """What is held of one tenant. `tools` is among `lists`, and by itself because every call asks for it."""
+
+    tools: KindList
+    lists: dict[ListKind, KindList]
     backends: tuple[Backend, ...] = ()
-    shelves: dict[str, Shelf] = field(default_factory=dict)
-    view: View | None = None
-    naming: Naming | None = None
+    on_change: dict[str, OnChange] = field(default_factory=dict)
+    introductions: dict[str, Introduction] = field(default_factory=dict)
     was_used: bool = True
 
-    def outdate(self) -> None:
-        """A snapshot is another one: the view has to be built anew."""
-        self.view = None
+    def changed(self, backend_id: str, method: str) -> None:
+        """A backend said that one of its lists changed."""
+        for kind, held in self.lists.items():
+            shelf = held.shelves.get(backend_id) if kind.changed == method else None
+            if shelf is not None and (kind is TOOLS or shelf.snapshot is not None):
+                shelf.changed()
 
 
 class Catalog:
@@ -61,19 +72,53 @@ class Catalog:
         self._directory = directory
         self._upstreams = upstreams
         self._clock = clock
-        self._tenants: dict[str, _TenantShelves] = {}
+        self._tenants: dict[str, _Tenant] = {}
         self._swept_at = clock.monotonic()
 
     async def list_tools(
         self, ctx: TenantContext, caller: Caller, *, cursor: str | None = None, servers: Collection[str] | None = None
-    ) -> ToolPage:
+    ) -> ListPage:
         """One page of the tools that the caller may see, restricted to `servers` unless None.
 
         Raises:
             CursorInvalid: The cursor is not one of ours.
             StorageUnavailable: The tenant's backends cannot be read.
         """
-        return (await self._settled_view(ctx)).page(cursor, servers)
+        return await self.list_kind(ctx, caller, TOOLS, cursor=cursor, servers=servers)
+
+    async def list_kind(
+        self,
+        ctx: TenantContext,
+        caller: Caller,
+        kind: ListKind,
+        *,
+        cursor: str | None = None,
+        servers: Collection[str] | None = None,
+    ) -> ListPage:
+        """One page of what the tenant has of a kind.
+
+        Raises:
+            CursorInvalid, StorageUnavailable: As `list_tools`.
+        """
+        held = (await self._held(ctx.tenant.id)).lists[kind]
+        held.touch()
+        await held.wait_for_first()
+        return held.view(ctx).page(cursor, servers)
+
+    async def offer(self, ctx: TenantContext) -> Offer:
+        """What the tenant's backends can do together, as far as it is known by now.
+
+        With `prefix: none` and one backend its own words are waited for, a few seconds once: it is the server then.
+
+        Raises:
+            StorageUnavailable: The tenant's backends cannot be read.
+        """
+        held = await self._held(ctx.tenant.id)
+        held.tools.touch()
+        is_alone = len(held.backends) == 1 and effective_naming(ctx.tenant.naming, held.backends).prefix == "none"
+        if is_alone:
+            await held.tools.wait_for_first()
+        return offer_of([held.introductions.get(backend.id) for backend in held.backends], is_alone=is_alone)
 
     async def list_servers(self, ctx: TenantContext) -> dict[str, tuple[str, ...]]:
         """The listed tool names of every server, those that list none included.
@@ -81,9 +126,11 @@ class Catalog:
         Raises:
             StorageUnavailable: The tenant's backends cannot be read.
         """
-        view = await self._settled_view(ctx)
-        names = view.names_by_server()
-        return {backend.name: names.get(backend.name, ()) for backend in self._tenants[ctx.tenant.id].backends}
+        held = await self._held(ctx.tenant.id)
+        held.tools.touch()
+        await held.tools.wait_for_first()
+        names = held.tools.view(ctx).names_by_server()
+        return {backend.name: names.get(backend.name, ()) for backend in held.backends}
 
     async def list_backends(self, ctx: TenantContext) -> tuple[Backend, ...]:
         """The tenant's enabled backends, by name.
@@ -100,12 +147,11 @@ class Catalog:
             StorageUnavailable: The tenant's backends cannot be read.
         """
         held = await self._held(ctx.tenant.id)
-        for shelf in held.shelves.values():
-            shelf.touch()
-        return [_status_of(held.shelves[backend.id]) for backend in held.backends]
+        held.tools.touch()
+        return [_status_of(ctx, held, backend) for backend in held.backends]
 
     async def find_route(self, ctx: TenantContext, name: str) -> Route:
-        """Where a listed name, or the dotted alias `<server>.<tool>`, leads.
+        """Where the listed name of a tool, or the dotted alias `<server>.<tool>`, leads.
 
         Raises:
             ToolUnknown: Nowhere in this tenant.
@@ -113,10 +159,62 @@ class Catalog:
             StorageUnavailable: The tenant's backends cannot be read.
         """
         held = await self._held(ctx.tenant.id)
-        route = self._view(ctx, held).routes.get(name)
+        route = held.tools.view(ctx).routes.get(name)
         if route is not None:
             return route
-        return await self._find_missing(ctx, held, name)
+        route = await _find_renamed(ctx, held.tools, name)
+        if route is None:
+            raise ToolUnknown(name)
+        return route
+
+    async def find_prompt(self, ctx: TenantContext, name: str) -> Route:
+        """Where the listed name of a prompt leads.
+
+        Raises:
+            PromptUnknown: Nowhere in this tenant.
+            BackendUnavailable, StorageUnavailable: As `find_route`.
+        """
+        prompts = (await self._held(ctx.tenant.id)).lists[PROMPTS]
+        route = prompts.view(ctx).routes.get(name) or await _find_renamed(ctx, prompts, name)
+        if route is None:
+            raise PromptUnknown(name)
+        return route
+
+    async def find_resource(self, ctx: TenantContext, uri: str) -> Route:
+        """Which backend answers for a URI: the one that lists it, else the one whose template it fits.
+
+        Tools may give away links that are listed nowhere (2025-11-25, Resource Links): such a URI goes to the only
+        backend there is, else to the only one that lists anything under its scheme. A template itself, as completion
+        names it, is found like a listed URI.
+
+        Raises:
+            ResourceUnknown: No backend does.
+            BackendUnavailable: None that has been listed does, and one could not be listed.
+            StorageUnavailable: The tenant's backends cannot be read.
+        """
+        held = await self._held(ctx.tenant.id)
+        if len(held.backends) == 1:
+            return Route(held.backends[0], uri, uri)
+        route = _find_by_uri(ctx, held, uri)
+        shelves = [shelf for kind in (RESOURCES, TEMPLATES) for shelf in held.lists[kind].shelves.values()]
+        if route is None and await renew_for_miss(shelves):
+            route = _find_by_uri(ctx, held, uri)
+        route = route or _find_by_scheme(ctx, held, uri)
+        if route is not None:
+            return route
+        for shelf in shelves:
+            if shelf.snapshot is None:
+                raise BackendUnavailable(shelf.backend.name, None, shelf.problem or "it is still being started")
+        raise ResourceUnknown(uri)
+
+    async def find_only_backend(self, ctx: TenantContext) -> Backend | None:
+        """The tenant's backend, if it has exactly one: what the gateway does not know goes there as it is.
+
+        Raises:
+            StorageUnavailable: The tenant's backends cannot be read.
+        """
+        backends = (await self._held(ctx.tenant.id)).backends
+        return backends[0] if len(backends) == 1 else None
 
     async def adopt_changes(self, tenant_id: str) -> None:
         """The tenant's definitions were edited: end what runs for those that are gone, begin to list the new ones.
@@ -124,86 +222,50 @@ class Catalog:
         Raises:
             StorageUnavailable: The tenant's backends cannot be read.
         """
-        if tenant_id not in self._tenants:
-            return
-        for shelf in (await self._held(tenant_id)).shelves.values():
-            shelf.touch()
+        if tenant_id in self._tenants:
+            (await self._held(tenant_id)).tools.touch()
 
     def on_change_of(self, backend: Backend) -> OnChange:
-        """Who is to hear when this backend says that its list changed."""
+        """Who is to hear when this backend says that one of its lists changed."""
         held = self._tenants.get(backend.tenant_id)
-        shelf = held.shelves.get(backend.id) if held is not None else None
-        return _ignore_change if shelf is None else shelf.changed
+        return _ignore_change if held is None else held.on_change.get(backend.id, _ignore_change)
 
     async def close(self) -> None:
         """Stop renewing."""
         for held in self._tenants.values():
-            for shelf in held.shelves.values():
-                await shelf.close()
+            for kind_list in held.lists.values():
+                await kind_list.close()
 
-    async def _settled_view(self, ctx: TenantContext) -> View:
-        """The view, after the first lists have come or have had their chance."""
-        held = await self._held(ctx.tenant.id)
-        for shelf in held.shelves.values():
-            shelf.touch()
-        await _wait_for_first(held.shelves.values())
-        return self._view(ctx, held)
-
-    async def _held(self, tenant_id: str) -> _TenantShelves:
+    async def _held(self, tenant_id: str) -> _Tenant:
         backends = await self._directory.list(tenant_id)
         held = self._tenants.get(tenant_id)
         if held is None:
             self._sweep()
-            held = self._tenants[tenant_id] = _TenantShelves()
+            lists = {kind: KindList(kind, self._fetch, self._clock) for kind in KINDS}
+            held = self._tenants[tenant_id] = _Tenant(lists[TOOLS], lists)
         if held.backends is not backends:
             self._adopt(held, backends)
         held.was_used = True
         return held
 
-    def _adopt(self, held: _TenantShelves, backends: tuple[Backend, ...]) -> None:
-        """The tenant's backends changed: keep the shelves of those that did not."""
-        shelves: dict[str, Shelf] = {}
-        for backend in backends:
-            known = held.shelves.pop(backend.id, None)
-            if known is not None and known.backend == backend:
-                shelves[backend.id] = known
-                continue
-            shelves[backend.id] = Shelf(backend, self._fetch, self._clock, on_news=held.outdate)
-            if known is not None:
-                held.shelves[backend.id] = known
-        for gone in held.shelves.values():
-            gone.abandon()
-            self._upstreams.retire(gone.backend.id, gone.backend.revision)
-        held.backends, held.shelves, held.view = backends, shelves, None
+    def _adopt(self, held: _Tenant, backends: tuple[Backend, ...]) -> None:
+        """The tenant's backends changed: what is held for those that did not is kept."""
+        gone = [backend for backend in held.backends if backend not in backends]
+        for kind_list in held.lists.values():
+            kind_list.adopt(backends)
+        for backend in gone:
+            held.introductions.pop(backend.id, None)
+            self._upstreams.retire(backend.id, backend.revision)
+        held.backends = backends
+        held.on_change = {backend.id: partial(held.changed, backend.id) for backend in backends}
 
-    def _view(self, ctx: TenantContext, held: _TenantShelves) -> View:
-        naming = ctx.tenant.naming
-        if held.view is None or (held.naming is not naming and held.naming != naming):
-            shelves = [(backend, held.shelves[backend.id].snapshot) for backend in held.backends]
-            held.view = build_view(ctx.tenant.id, effective_naming(naming, held.backends), shelves)
-            held.naming = naming
-        return held.view
-
-    async def _find_missing(self, ctx: TenantContext, held: _TenantShelves, name: str) -> Route:
-        """The name may be of a backend that this worker has not listed yet, or of a tool that is new there."""
-        server = server_of(name)
-        candidates = [
-            shelf for shelf in held.shelves.values() if shelf.backend.name == server or len(held.shelves) == 1
-        ]
-        tasks = [task for shelf in candidates if (task := shelf.refresh_for_miss(older_than=MISS_AGE)) is not None]
-        if tasks:
-            is_first = any(shelf.snapshot is None for shelf in candidates)
-            await asyncio.wait(tasks, timeout=START_WAIT if is_first else FIRST_WAIT)
-            route = self._view(ctx, held).routes.get(name)
-            if route is not None:
-                return route
-        for shelf in candidates:
-            if shelf.snapshot is None:
-                raise BackendUnavailable(shelf.backend.name, None, shelf.problem or "it is still being started")
-        raise ToolUnknown(name)
-
-    async def _fetch(self, backend: Backend) -> Snapshot:
-        return await fetch_snapshot(self._upstreams, backend, TOOLS, self.on_change_of(backend))
+    async def _fetch(self, kind: ListKind, backend: Backend) -> Snapshot:
+        snapshot = await fetch_snapshot(self._upstreams, backend, kind, self.on_change_of(backend))
+        held = self._tenants.get(backend.tenant_id)
+        introduction = self._upstreams.find_introduction(backend)
+        if held is not None and introduction is not None and backend in held.backends:
+            held.introductions[backend.id] = introduction
+        return snapshot
 
     def _sweep(self) -> None:
         """Forget tenants that nobody has asked for since the last sweep."""
@@ -213,28 +275,74 @@ class Catalog:
         self._swept_at = now
         for tenant_id, held in list(self._tenants.items()):
             if not held.was_used:
-                for shelf in held.shelves.values():
-                    shelf.abandon()
+                for kind_list in held.lists.values():
+                    kind_list.abandon()
                 del self._tenants[tenant_id]
             held.was_used = False
 
 
-async def _wait_for_first(shelves: Collection[Shelf]) -> None:
-    waits = [wait for shelf in shelves if (wait := shelf.first_wait()) is not None]
-    if waits:
-        await asyncio.wait([task for task, _ in waits], timeout=max(left for _, left in waits))
+async def _find_renamed(ctx: TenantContext, held: KindList, name: str) -> Route | None:
+    """The name may be of a backend that this worker has not listed yet, or of something that is new there."""
+    server = server_of(name)
+    candidates = [shelf for shelf in held.shelves.values() if shelf.backend.name == server or len(held.shelves) == 1]
+    if await renew_for_miss(candidates):
+        route = held.view(ctx).routes.get(name)
+        if route is not None:
+            return route
+    for shelf in candidates:
+        if shelf.snapshot is None:
+            raise BackendUnavailable(shelf.backend.name, None, shelf.problem or "it is still being started")
+    return None
 
 
-def _status_of(shelf: Shelf) -> BackendStatus:
-    snapshot = shelf.snapshot
+def _find_by_uri(ctx: TenantContext, held: _Tenant, uri: str) -> Route | None:
+    templates = held.lists[TEMPLATES].view(ctx)
+    route = held.lists[RESOURCES].view(ctx).routes.get(uri) or templates.routes.get(uri)
+    if route is None and templates.templates is not None:
+        found = templates.templates.find(uri)
+        route = None if found is None else Route(found.backend, uri, uri)
+    return route
+
+
+def _find_by_scheme(ctx: TenantContext, held: _Tenant, uri: str) -> Route | None:
+    """The only backend that lists anything under the scheme of this URI; with several it would be a guess."""
+    scheme, colon, _ = uri.partition(":")
+    if not colon or "{" in scheme:
+        return None
+    views = [held.lists[kind].view(ctx) for kind in (RESOURCES, TEMPLATES)]
+    found = {
+        route.backend.id: route.backend
+        for view in views
+        for listed, route in view.routes.items()
+        if listed.startswith(scheme + colon)
+    }
+    return Route(found.popitem()[1], uri, uri) if len(found) == 1 else None
+
+
+def _status_of(ctx: TenantContext, held: _Tenant, backend: Backend) -> BackendStatus:
+    tools = held.tools.shelves[backend.id]
+    counts: dict[ListKind, int] = {}
+    problems: list[str] = []
+    notes: list[str] = []
+    for kind, kind_list in held.lists.items():
+        shelf = kind_list.shelves[backend.id]
+        label = "" if kind is TOOLS else f"{kind.member}: "
+        counts[kind] = 0 if shelf.snapshot is None else len(shelf.snapshot.items)
+        if shelf.problem is not None:
+            problems.append(label + shelf.problem)
+        noted = () if shelf.snapshot is None else shelf.snapshot.notes
+        notes += [label + note for note in (*noted, *kind_list.view(ctx).clashes.get(backend.name, ()))]
     return BackendStatus(
-        name=shelf.backend.name,
-        transport=shelf.backend.transport.value,
-        state=shelf.state,
-        tools=0 if snapshot is None else len(snapshot.items),
-        problem=shelf.problem,
-        notes=() if snapshot is None else snapshot.notes,
-        listed_at=shelf.listed_at,
+        name=backend.name,
+        transport=backend.transport.value,
+        state="failing" if problems else tools.state,
+        tools=counts[TOOLS],
+        problem=problems[0] if problems else None,
+        notes=tuple(notes[:MAX_NOTES]),
+        listed_at=tools.listed_at,
+        prompts=counts[PROMPTS],
+        resources=counts[RESOURCES],
+        templates=counts[TEMPLATES],
     )
 
 

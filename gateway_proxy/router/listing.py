@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from gateway_proxy.backends.envelope import quote, raw_bytes, read_fields, write_fields
+from gateway_proxy.backends.envelope import EMPTY, quote, raw_bytes, read_fields, write_fields
 from gateway_proxy.backends.exchange import Exchange
 from gateway_proxy.backends.messages import Failure, Result, ServerRequest
 from gateway_proxy.backends.splice import UpstreamRequest
@@ -24,16 +24,36 @@ LIST_TIMEOUT: Final = 60.0
 METHOD_NOT_FOUND: Final = -32601
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ListKind:
-    """A kind of thing that backends list: the method, the member with the items, and what an item is known by."""
+    """A kind of thing that backends list: the method, the member with the items, and what an item is known by.
+
+    `capability` is under which a backend declares that it has any, `changed` how it says that there are others now.
+    `is_renamed` says that clients know the items by names of ours; a URI stays what it is.
+    """
 
     method: str
     member: str
     key: str
+    capability: str
+    changed: str
+    is_renamed: bool
 
 
-TOOLS: Final = ListKind("tools/list", "tools", "name")
+TOOLS: Final = ListKind("tools/list", "tools", "name", "tools", "notifications/tools/list_changed", True)
+PROMPTS: Final = ListKind("prompts/list", "prompts", "name", "prompts", "notifications/prompts/list_changed", True)
+RESOURCES: Final = ListKind(
+    "resources/list", "resources", "uri", "resources", "notifications/resources/list_changed", False
+)
+TEMPLATES: Final = ListKind(
+    "resources/templates/list",
+    "resourceTemplates",
+    "uriTemplate",
+    "resources",
+    "notifications/resources/list_changed",
+    False,
+)
+KINDS: Final = (TOOLS, PROMPTS, RESOURCES, TEMPLATES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +70,20 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a backend listed at one moment. `notes` say in our words what was left out and why."""
+    """What a backend listed at one moment. `notes` say in our words what was left out and why.
+
+    `ttl_ms` is how long the backend calls it fresh (2026-07-28, Caching); None when it does not say.
+    """
 
     kind: ListKind
     items: tuple[Item, ...]
     notes: tuple[str, ...]
+    ttl_ms: int | None = None
 
 
 class _Page(msgspec.Struct):
     nextCursor: str | None = None  # noqa: N815 - the name on the wire
+    ttlMs: Raw = EMPTY  # noqa: N815 - the name on the wire
 
 
 _page: Final = msgspec.json.Decoder(_Page)
@@ -68,6 +93,8 @@ _items: Final = msgspec.json.Decoder(list[Raw])
 async def fetch_snapshot(upstreams: Upstreams, backend: Backend, kind: ListKind, on_change: OnChange) -> Snapshot:
     """All pages of one list of one backend, at most `LIST_TIMEOUT` seconds.
 
+    Only for tools is a backend asked that does not declare to have any.
+
     Raises:
         RelayError: The backend cannot be reached, refuses, or answers with something else.
     """
@@ -75,6 +102,8 @@ async def fetch_snapshot(upstreams: Upstreams, backend: Backend, kind: ListKind,
     cursor: str | None = None
     try:
         async with asyncio.timeout(LIST_TIMEOUT):
+            if kind is not TOOLS and not (await upstreams.introduce(backend)).has(kind.capability):
+                return Snapshot(kind, (), ())
             for _ in range(MAX_PAGES):
                 result = await _fetch_page(upstreams, backend, kind, cursor, on_change)
                 if result is None:
@@ -88,7 +117,7 @@ async def fetch_snapshot(upstreams: Upstreams, backend: Backend, kind: ListKind,
         raise BackendTimeout(backend.name, LIST_TIMEOUT) from None
     for note in upstreams.notes_of(backend):
         collected.note(note)
-    return Snapshot(kind, tuple(collected.items.values()), tuple(collected.notes))
+    return Snapshot(kind, tuple(collected.items.values()), tuple(collected.notes), collected.ttl_ms)
 
 
 async def _fetch_page(
@@ -127,6 +156,7 @@ class _Collected:
         self.items: dict[str, Item] = {}
         self.notes: list[str] = []
         self.is_full = False
+        self.ttl_ms: int | None = None
         self._size = 0
         self._cursors: set[str] = set()
 
@@ -139,11 +169,13 @@ class _Collected:
         """Add the items of one page; returns the cursor of the next one."""
         try:
             items = _items.decode(read_fields(result)[self.kind.member])
-            cursor = _page.decode(result).nextCursor
+            page = _page.decode(result)
         except (msgspec.MsgspecError, ValueError, KeyError, RecursionError):
             raise BackendMisbehaved(backend, f"its answer to {self.kind.method} is malformed") from None
         for item in items:
             self._take_item(item)
+        self.ttl_ms = min_ttl(self.ttl_ms, read_ttl(page.ttlMs))
+        cursor = page.nextCursor
         if not cursor or cursor in self._cursors:
             return None
         self._cursors.add(cursor)
@@ -157,7 +189,7 @@ class _Collected:
             return
         item = self._read_item(raw)
         if item is None:
-            self.note("a definition without a usable name was left out")
+            self.note(f"a definition without a usable {self.kind.key} was left out")
         elif item.name in self.items:
             self.note(f"{item.name[:80]!r} is listed twice; the first one counts")
         elif len(self.items) >= MAX_ITEMS or self._size + len(item.tail) > MAX_LIST:
@@ -177,3 +209,14 @@ class _Collected:
             return None
         rest = raw_bytes(Raw(write_fields(fields)))
         return Item(name, b"," + rest[1:] if fields else b"}")
+
+
+def read_ttl(raw: Raw) -> int | None:
+    """A `ttlMs` member; None when there is none or it is no natural number."""
+    digits = bytes(raw)
+    return int(digits) if digits.isdigit() and len(digits) <= 15 else None
+
+
+def min_ttl(*values: int | None) -> int | None:
+    """The shortest of those that are known."""
+    return min((value for value in values if value is not None), default=None)

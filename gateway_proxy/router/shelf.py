@@ -22,6 +22,7 @@ from gateway_proxy.telemetry.logs import get_log
 log = get_log(__name__)
 
 FRESH_SECONDS: Final = 60.0
+SHORTEST_FRESH: Final = 5.0
 FIRST_WAIT: Final = 5.0
 LONGEST_BACK_OFF: Final = 60.0
 CHANGE_PAUSE: Final = 1.0
@@ -61,12 +62,11 @@ class Shelf:
         if self._task is None and self._clock.monotonic() >= self._due_at:
             self.refresh()
 
-    def changed(self, method: str) -> None:
+    def changed(self) -> None:
         """The backend said that its list changed: renew it soon, but not more often than once a second."""
-        if method == "notifications/tools/list_changed":
-            self._is_outdated = True
-            self._due_at = min(self._due_at, self._fetched_at + CHANGE_PAUSE)
-            self.touch()
+        self._is_outdated = True
+        self._due_at = min(self._due_at, self._fetched_at + CHANGE_PAUSE)
+        self.touch()
 
     def refresh(self) -> asyncio.Task[None]:
         """Fetch now, or join the fetch under way."""
@@ -117,7 +117,7 @@ class Shelf:
     def _succeeded(self, snapshot: Snapshot) -> None:
         now = self._clock.monotonic()
         self._fetched_at, self._failures = now, 0
-        self._due_at = now + (CHANGE_PAUSE if self._is_outdated else FRESH_SECONDS)  # changed while it was fetched
+        self._due_at = now + (CHANGE_PAUSE if self._is_outdated else _freshness(snapshot))  # changed meanwhile
         self.problem, self.listed_at = None, self._clock.now()
         if snapshot != self.snapshot:
             self.snapshot = snapshot
@@ -131,6 +131,13 @@ class Shelf:
         if self.problem != problem:
             log.warning("backend_list_failed", backend=self.backend.name, problem=problem)
         self.problem = problem
+
+
+def _freshness(snapshot: Snapshot) -> float:
+    """Seconds until it is worth asking again: what the backend says (2026-07-28, Caching), within our own bounds."""
+    if snapshot.ttl_ms is None:
+        return FRESH_SECONDS
+    return min(max(snapshot.ttl_ms / 1000, SHORTEST_FRESH), FRESH_SECONDS)
 
 
 def describe(error: GatewayError) -> str:

@@ -1,4 +1,4 @@
-"""The merged list of a tenant as bytes, with names rewritten, and the routes behind the names. Built, never changed."""
+"""One merged list of a tenant as bytes, with names rewritten, and the routes behind them. Built, never changed."""
 
 import base64
 import hashlib
@@ -10,9 +10,10 @@ from typing import Final
 from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.errors import CursorInvalid
 from gateway_proxy.domain.tenant import Naming
-from gateway_proxy.router.listing import Snapshot
+from gateway_proxy.router.listing import TEMPLATES, ListKind, Snapshot, min_ttl
 from gateway_proxy.router.names import Original, alias_of, listed_names
 from gateway_proxy.router.route import Route
+from gateway_proxy.router.templates import TemplateTable
 
 PAGE_ITEMS: Final = 1000
 PAGE_BYTES: Final = 4 * 1024 * 1024
@@ -20,17 +21,21 @@ _CURSOR_VERSION: Final = b"1"
 
 
 @dataclass(frozen=True, slots=True)
-class ToolPage:
-    """A page of definitions with names rewritten; `raw` is the same as one JSON array."""
+class ListPage:
+    """A page of definitions with names rewritten; `raw` is the same as one JSON array.
+
+    `ttl_ms` is the shortest time for which one of the backends calls its list fresh; None when none says.
+    """
 
     definitions: tuple[bytes, ...]
     raw: bytes
     next_cursor: str | None
+    ttl_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One listed tool."""
+    """One listed item; `name` is what clients know it by, its URI for a resource."""
 
     name: str
     server: str
@@ -38,15 +43,28 @@ class Entry:
 
 
 class View:
-    """What one tenant lists at one moment, in the order of the names clients see."""
+    """What one tenant lists of one kind at one moment, in the order of the names clients see."""
 
-    def __init__(self, tenant_id: str, entries: Iterable[Entry], routes: dict[str, Route]) -> None:
-        self._tenant_id = tenant_id
+    def __init__(
+        self,
+        scope: str,
+        entries: Iterable[Entry],
+        routes: dict[str, Route],
+        *,
+        templates: TemplateTable[Route] | None = None,
+        clashes: dict[str, list[str]] | None = None,
+        ttl_ms: int | None = None,
+    ) -> None:
+        """`scope` ties cursors to this list. `clashes` are the names that another server of the tenant answers for."""
+        self._scope = scope
         self.entries = tuple(sorted(entries, key=lambda entry: entry.name))
         self.routes = routes
-        self._first: ToolPage | None = None
+        self.templates = templates
+        self.clashes = clashes or {}
+        self._ttl_ms = ttl_ms
+        self._first: ListPage | None = None
 
-    def page(self, cursor: str | None, servers: Collection[str] | None) -> ToolPage:
+    def page(self, cursor: str | None, servers: Collection[str] | None) -> ListPage:
         """The page after `cursor`, only of `servers` unless None.
 
         Raises:
@@ -67,7 +85,7 @@ class View:
             found.setdefault(entry.server, []).append(entry.name)
         return {server: tuple(names) for server, names in found.items()}
 
-    def _cut(self, entries: tuple[Entry, ...], start: int) -> ToolPage:
+    def _cut(self, entries: tuple[Entry, ...], start: int) -> ListPage:
         size, end = 0, start
         while end < len(entries) and end - start < PAGE_ITEMS:
             size += len(entries[end].definition)
@@ -76,7 +94,7 @@ class View:
             end += 1
         definitions = tuple(entry.definition for entry in entries[start:end])
         cursor = self._write_cursor(entries[end - 1].name) if end < len(entries) else None
-        return ToolPage(definitions, b"[" + b",".join(definitions) + b"]", cursor)
+        return ListPage(definitions, b"[" + b",".join(definitions) + b"]", cursor, self._ttl_ms)
 
     def _write_cursor(self, name: str) -> str:
         body = name.encode("utf-8", "surrogatepass")
@@ -93,18 +111,25 @@ class View:
             raise CursorInvalid from None
 
     def _mark(self, body: bytes) -> bytes:
-        """Ties a cursor to its tenant, so that one from elsewhere is refused and not misread. Not a secret."""
-        return hashlib.sha256(self._tenant_id.encode() + b"\0" + body).digest()[:8]
+        """Ties a cursor to its list, so that one from elsewhere is refused and not misread. Not a secret."""
+        return hashlib.sha256(self._scope.encode() + b"\0" + body).digest()[:8]
 
 
-def build_view(tenant_id: str, naming: Naming, shelves: Iterable[tuple[Backend, Snapshot | None]]) -> View:
-    """Merge snapshots. A backend without one lists nothing; listed names win over aliases."""
+def build_view(
+    tenant_id: str, kind: ListKind, naming: Naming, shelves: Iterable[tuple[Backend, Snapshot | None]]
+) -> View:
+    """Merge snapshots. A backend without one lists nothing."""
+    held = [(backend, snapshot) for backend, snapshot in shelves if snapshot is not None]
+    scope = f"{tenant_id}\0{kind.method}"
+    return _by_name(scope, naming, held) if kind.is_renamed else _by_uri(scope, kind, held)
+
+
+def _by_name(scope: str, naming: Naming, held: list[tuple[Backend, Snapshot]]) -> View:
+    """Every name is made unique (names.py); listed names win over aliases."""
     entries: list[Entry] = []
     routes: dict[str, Route] = {}
     aliases: dict[str, Route] = {}
-    for backend, snapshot in shelves:
-        if snapshot is None:
-            continue
+    for backend, snapshot in held:
         originals = [Original(backend.name, item.name) for item in snapshot.items]
         for original, item, name in zip(originals, snapshot.items, listed_names(originals, naming), strict=True):
             route = Route(backend, name, item.name)
@@ -112,7 +137,28 @@ def build_view(tenant_id: str, naming: Naming, shelves: Iterable[tuple[Backend, 
             aliases.setdefault(alias_of(original), route)
             aliases.setdefault(f"{backend.name}__{item.name}", route)
             entries.append(Entry(name, backend.name, item.with_name(snapshot.kind, name)))
-    return View(tenant_id, entries, aliases | routes)
+    return View(scope, entries, aliases | routes, ttl_ms=_shortest(held))
+
+
+def _by_uri(scope: str, kind: ListKind, held: list[tuple[Backend, Snapshot]]) -> View:
+    """URIs stay what they are. One that several backends offer is the first backend's, by name."""
+    entries: list[Entry] = []
+    routes: dict[str, Route] = {}
+    clashes: dict[str, list[str]] = {}
+    for backend, snapshot in held:
+        for item in snapshot.items:
+            if item.name in routes:
+                other = routes[item.name].backend.name
+                clashes.setdefault(backend.name, []).append(f"{item.name[:80]!r} is answered for by {other!r}")
+                continue
+            routes[item.name] = Route(backend, item.name, item.name)
+            entries.append(Entry(item.name, backend.name, item.with_name(kind, item.name)))
+    templates = TemplateTable(routes.items()) if kind is TEMPLATES else None
+    return View(scope, entries, routes, templates=templates, clashes=clashes, ttl_ms=_shortest(held))
+
+
+def _shortest(held: list[tuple[Backend, Snapshot]]) -> int | None:
+    return min_ttl(*(snapshot.ttl_ms for _, snapshot in held))
 
 
 def effective_naming(naming: Naming, backends: Collection[Backend]) -> Naming:

@@ -23,7 +23,7 @@ from tests.support.relay_rooms import LEGACY, Relay, http_backend, make_context,
 async def settle(relay: Relay) -> None:
     """Let renewals under way end."""
     for held in relay.catalog._tenants.values():
-        for shelf in held.shelves.values():
+        for shelf in (s for kind in held.lists.values() for s in kind.shelves.values()):
             if shelf._task is not None:
                 await shelf._task
 

@@ -21,7 +21,7 @@ from gateway_proxy.domain.tenant import Role, Tenant, TenantContext
 from gateway_proxy.egress.guard import EgressGuard
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.messages import Failure, Result
-from gateway_proxy.router.view import ToolPage
+from gateway_proxy.router.view import ListPage
 from gateway_proxy.telemetry.audit import AuditTrail
 from openai_routes.assistants import TenantModels
 from openai_routes.kept_turns import KeptTurns, MemoryTurns
@@ -70,7 +70,7 @@ class FixedTools:
 
     async def list_tools(
         self, ctx: TenantContext, caller: Caller, *, cursor: str | None = None, servers: Collection[str] | None = None
-    ) -> ToolPage:
+    ) -> ListPage:
         """A page of the tools of the caller's tenant."""
         listed = [
             msgspec.json.encode(tool)
@@ -80,7 +80,7 @@ class FixedTools:
         start = int(cursor or 0)
         end = start + self.page_size
         page = tuple(listed[start:end])
-        return ToolPage(page, b"[" + b",".join(page) + b"]", str(end) if end < len(listed) else None)
+        return ListPage(page, b"[" + b",".join(page) + b"]", str(end) if end < len(listed) else None)
 
 
 OnProgress = Callable[[bytes], Awaitable[None]]
