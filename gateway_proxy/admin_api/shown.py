@@ -30,6 +30,8 @@ def shown(backend: Backend, ctx: TenantContext) -> dict[str, Any]:
         }
     if backend.url is not None:
         entry |= {"url": _shown_url(backend.url, with_path=is_own), "headers": _hidden(backend.headers)}
+    if backend.base_url is not None:
+        entry["base_url"] = _shown_url(backend.base_url, with_path=is_own)
     return entry | {
         "isolation": backend.isolation,
         "timeout": backend.timeout,

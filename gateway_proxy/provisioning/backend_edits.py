@@ -123,18 +123,22 @@ class BackendEdits:
     async def _check_addresses(self, definitions: Sequence[Definition]) -> None:
         """Before anything is connected to: a tenant may name public addresses and what the operator allows."""
         problems = Problems()
-        faults = await asyncio.gather(*(self._address_fault(entry.backend) for entry in definitions))
-        for entry, fault in zip(definitions, faults, strict=True):
+        written = [
+            (entry, key, url)
+            for entry in definitions
+            for key, url in (("url", entry.backend.url), ("base_url", entry.backend.base_url))
+            if url is not None
+        ]
+        faults = await asyncio.gather(*(self._address_fault(entry.backend, url) for entry, _, url in written))
+        for (entry, key, _), fault in zip(written, faults, strict=True):
             if fault is not None:
-                problems.add((*entry.path, "url"), fault)
+                problems.add((*entry.path, key), fault)
         problems.raise_if_any()
 
-    async def _address_fault(self, backend: Backend) -> str | None:
-        if backend.url is None:
-            return None
+    async def _address_fault(self, backend: Backend, url: str) -> str | None:
         try:
-            allowed = origin_of(backend.url) if backend.origin != "tenant" else None
-            await self.guard.resolve(backend.url, allowed_origin=allowed)
+            allowed = origin_of(url) if backend.origin != "tenant" else None
+            await self.guard.resolve(url, allowed_origin=allowed)
         except AddressForbidden as error:
             if backend.origin != "tenant":
                 return error.reason

@@ -103,7 +103,7 @@ def _read(name: str, shape: ServerShape, path: KeyPath, origin: Origin, problems
 
 def _refuse_redacted(shape: ServerShape, path: KeyPath, problems: Problems) -> None:
     """What an answer of ours showed as redacted would otherwise be stored as the secret."""
-    written: list[tuple[KeyPath, str]] = [(("url",), shape.url or "")]
+    written: list[tuple[KeyPath, str]] = [(("url",), shape.url or ""), (("base_url",), shape.base_url or "")]
     written += [(("args", number), text) for number, text in enumerate(shape.args)]
     for key in ("env", "headers"):
         entries: Mapping[str, str] = getattr(shape, key)

@@ -73,6 +73,7 @@ def _provider(name: str, kind: ProviderKind, base_url: str, api_key: str) -> Pro
 
 
 def _backends(environ: Mapping[str, str], problems: list[str], notices: list[str]) -> tuple[Backend, ...]:
+    """One OpenAPI service per endpoint. An endpoint with a path has its operations below that path, as before."""
     backends: dict[str, Backend] = {}
     urls: set[str] = set()
     for variable in ENDPOINT_NAMES:
@@ -90,6 +91,7 @@ def _backends(environ: Mapping[str, str], problems: list[str], notices: list[str
                 origin="operator",
                 revision=0,
                 url=f"{endpoint}/openapi.json",
+                base_url=endpoint if urlsplit(endpoint).path else None,
             )
         if endpoints:
             notices.append(f"{variable}: defines OpenAPI servers of the tenant {DEFAULT_TENANT}")

@@ -90,7 +90,7 @@ def _server(backend: Backend, slug: str, secrets: _Secrets) -> dict[str, Any]:
     document: dict[str, Any] = {}
     if backend.transport not in (Transport.AUTO, Transport.STDIO):  # url and command say those themselves
         document["transport"] = backend.transport.value
-    for key in ("command", "cwd", "url"):
+    for key in ("command", "cwd", "url", "base_url"):
         value = getattr(backend, key)
         if value is not None:
             document[key] = escaped(value)

@@ -76,6 +76,7 @@ class Rules:
             origin="operator",
             revision=0,
             url=shape.url,
+            base_url=shape.base_url,
             command=shape.command,
             args=tuple(shape.args),
             cwd=str(self._folder / Path(shape.cwd).expanduser()) if shape.cwd is not None else None,
@@ -117,6 +118,17 @@ class Rules:
                     self._problems.add((*path, key), "only with command")
             self._check_url(shape.url or "", (*path, "url"))
             self._check_headers(shape.headers, (*path, "headers"))
+
+        if shape.base_url is not None:
+            self._check_base_url(shape.base_url, transport, (*path, "base_url"))
+
+    def _check_base_url(self, url: str, transport: Transport, path: KeyPath) -> None:
+        if transport is not Transport.OPENAPI:
+            self._problems.add(path, "only with transport openapi")
+        elif "?" in url:
+            self._problems.add(path, "expected no query; put credentials in headers")
+        else:
+            self._check_url(url, path)
 
     def _check_environment(self, shape: ServerShape, path: KeyPath) -> None:
         for name, value in shape.env.items():

@@ -41,6 +41,7 @@ class ServerShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     env: dict[str, str] = {}
     cwd: str | None = None
     url: str | None = None
+    base_url: str | None = None
     headers: dict[str, str] = {}
     isolation: Literal["tenant", "user", "session"] | None = None
     timeout: ServerTimeout = 300.0

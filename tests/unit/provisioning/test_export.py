@@ -21,7 +21,7 @@ RICH: dict[str, Any] = {
                 "calc": {"command": "python", "args": ["$${HOME}", "yes", "7"], "env": {"A_B": "s3cret"}},
                 "old": {"transport": "sse", "url": "https://x/sse", "headers": {"X-Key": "s3cret", "X_Key": "s3cret"}},
                 "auto": {"url": "https://x/mcp", "isolation": "session", "timeout": 12.5, "enabled": False},
-                "shop": {"transport": "openapi", "url": "https://x/openapi.json"},
+                "shop": {"transport": "openapi", "url": "https://x/openapi.json", "base_url": "https://api.x/v1"},
             },
             "providers": {
                 "claude": {"kind": "anthropic", "api_key": "s3cret", "timeout": 9, "default_headers": {"B": "s3cret"}},
