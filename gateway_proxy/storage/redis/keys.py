@@ -45,6 +45,16 @@ def inbox_key(worker_id: str) -> str:
     return _key(None, "inbox", worker_id)
 
 
+def event_log_key(tenant_id: str, session_id: str, call: str) -> str:
+    """Messages for a client's MCP session that it may read later: a stream. `call` is empty for those of no call."""
+    return _key(tenant_id, "events", session_id, call) if call else _key(tenant_id, "events", session_id)
+
+
+def event_news_channel() -> str:
+    """Pub/sub: which event logs have grown. Carries keys only."""
+    return _key(None, "event-news")
+
+
 def limit_key(name: str, parts: tuple[str, ...]) -> str:
     """The moments of one rate limit: a list. The parts (addresses, accounts) are hashed, so none can be read."""
     digest = hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
