@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.caller import Caller
-from gateway_proxy.router.view import ToolPage
+from gateway_proxy.router.view import ListPage
 from openai_routes.errors import FieldInvalid
 from openai_routes.introduction import ToolSummary, plain
 from openai_routes.tool_names import assign_names
@@ -40,7 +40,7 @@ class ToolLists(Protocol):
 
     async def list_tools(
         self, ctx: TenantContext, caller: Caller, *, cursor: str | None = None, servers: Collection[str] | None = None
-    ) -> ToolPage:
+    ) -> ListPage:
         """One page of the tools that the caller may see, restricted to `servers` unless None."""
 
 
@@ -138,8 +138,8 @@ class ToolBridge:
         self._kept.move_to_end(key)
         return kept
 
-    async def _list_pages(self, ctx: TenantContext, servers: Collection[str] | None) -> list[ToolPage]:
-        pages: list[ToolPage] = []
+    async def _list_pages(self, ctx: TenantContext, servers: Collection[str] | None) -> list[ListPage]:
+        pages: list[ListPage] = []
         cursor: str | None = None
         for _ in range(PAGES_LIMIT):
             page = await self._catalog.list_tools(ctx, CALLER, cursor=cursor, servers=servers)

@@ -116,13 +116,13 @@ class UpstreamSession:
         headers = self.headers.plus(("accept", "text/event-stream"), ("last-event-id", last_event_id))
         return await self.endpoint.http.send("GET", self.endpoint.path, headers, b"", timeout=timeout)
 
-    async def post_and_forget(self, message: bytes) -> None:
+    async def post_and_forget(self, message: bytes, *, extra: list[tuple[str, str]] | None = None) -> None:
         """POST a notification or a response; only that it went out matters.
 
         Raises:
             EgressError: It did not.
         """
-        reply = await self.post(message, timeout=ASIDE_TIMEOUT)
+        reply = await self.post(message, timeout=ASIDE_TIMEOUT, extra=extra)
         try:
             await reply.read(limit=ASIDE_LIMIT, timeout=ASIDE_TIMEOUT)
         finally:

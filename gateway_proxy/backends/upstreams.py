@@ -12,7 +12,7 @@ from gateway_proxy.backends.breaker import Breaker
 from gateway_proxy.backends.caller import NOTHING_DECLARED, Caller, Declared
 from gateway_proxy.backends.deadline import Deadline
 from gateway_proxy.backends.endpoints import Endpoints
-from gateway_proxy.backends.envelope import write_notification, write_request
+from gateway_proxy.backends.envelope import one_line, write_notification, write_request
 from gateway_proxy.backends.exchange import Exchange
 from gateway_proxy.backends.faults import relay_error
 from gateway_proxy.backends.introduction import OF_AN_API, Introduction
@@ -125,6 +125,28 @@ class Upstreams:
             session = await self._opener.find_session(backend, key)
         if session is not None and session.era is Era.LEGACY:
             self._aside.spawn(session.post_and_forget(write_notification(method, b"")))
+
+    async def tell(self, backend: Backend, user_id: str, caller: Caller, method: str, params: bytes) -> None:
+        """Send a caller's notification, on a session opened if need be; whether it arrives is not waited for.
+
+        Raises:
+            RelayError: As `start`.
+        """
+        if backend.transport is Transport.OPENAPI:
+            return
+        self._check_usable(backend)
+        declared = caller.declared()
+        part = part_of(backend, user_id, caller, declared)
+        declared = allowed_for(part, declared)
+        place = (backend.id, backend.revision, part, declared.json)
+        deadline = Deadline(self._clock, OPEN_TIMEOUT)
+        session = self._sessions.get(place) or await self._get_session(place, backend, caller, declared, deadline)
+        extra = [("mcp-method", method)] if session.era is Era.MODERN else None
+        self._aside.spawn(session.post_and_forget(write_notification(method, one_line(params)), extra=extra))
+
+    def is_exclusive(self, backend: Backend, user_id: str, caller: Caller) -> bool:
+        """Whether the caller's session has its upstream session to itself."""
+        return part_of(backend, user_id, caller, caller.declared()).startswith("session:")
 
     def breaker_of(self, backend: Backend) -> Breaker:
         """The breaker of this revision of a backend; an edited backend starts with a fresh one."""

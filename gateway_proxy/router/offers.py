@@ -1,4 +1,4 @@
-"""What the gateway tells a client that it can do: the union of what its backends said. Raw JSON; no wire shapes here."""
+"""What the gateway tells a client that it can do: the union of what its backends said. Raw JSON; no wire shapes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.errors import RateLimited, ToolUnknown
 from gateway_proxy.domain.principal import Scope
 from gateway_proxy.domain.tenant import TenantContext
@@ -26,13 +27,17 @@ class Policy:
         Raises:
             ToolUnknown: It may not.
         """
-        tenant_id = ctx.tenant.id
-        if (
-            ctx.principal.tenant_id != tenant_id
-            or route.backend.tenant_id != tenant_id
-            or _CALLING_SCOPES.isdisjoint(ctx.principal.scopes)
-        ):
+        if not self.permits(ctx, route.backend):
             raise ToolUnknown(route.name)
+
+    def permits(self, ctx: TenantContext, backend: Backend) -> bool:
+        """Whether this caller may use this backend: one tenant for token, context and backend, and a scope for it."""
+        tenant_id = ctx.tenant.id
+        return (
+            ctx.principal.tenant_id == tenant_id
+            and backend.tenant_id == tenant_id
+            and not _CALLING_SCOPES.isdisjoint(ctx.principal.scopes)
+        )
 
     def admit(self, ctx: TenantContext) -> None:
         """Take a place among the tenant's calls under way in this worker; `leave` gives it back.

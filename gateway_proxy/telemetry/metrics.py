@@ -18,6 +18,7 @@ TOOL_SECONDS: Final = Histogram(
     ["surface"],
     buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300),
 )
+REQUESTS: Final = Counter("gateway_requests_total", "Other MCP requests relayed", ["method", "outcome"])
 RESPONSES: Final = Counter(
     "gateway_http_responses_total", "HTTP responses by surface and status", ["surface", "status"]
 )
@@ -44,6 +45,10 @@ class Metrics:
         if histogram is None:
             histogram = self._seconds[surface] = TOOL_SECONDS.labels(surface)
         histogram.observe(seconds)
+
+    def request_relayed(self, method: str, outcome: str) -> None:
+        """Count one request that is no tool call. `method` is one of MCP's, or `other`; `outcome` as for tools."""
+        REQUESTS.labels(method, outcome).inc()
 
     def responded(self, surface: str, status: int) -> None:
         """Count one HTTP response."""

@@ -20,6 +20,7 @@ from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.catalog import Catalog
 from gateway_proxy.router.directory import BackendDirectory
 from gateway_proxy.router.policy import Policy
+from gateway_proxy.router.relay import Requests
 from gateway_proxy.sessions.memory_store import MemorySessionStore
 from tests.support.clock import FakeClock
 
@@ -90,6 +91,9 @@ class Recorder:
     def tool_called(self, surface: str, outcome: str, seconds: float) -> None:
         self.outcomes.append((surface, outcome))
 
+    def request_relayed(self, method: str, outcome: str) -> None:
+        self.outcomes.append((method, outcome))
+
 
 @dataclass
 class Relay:
@@ -101,6 +105,7 @@ class Relay:
     upstreams: Upstreams
     catalog: Catalog
     calls: ToolCalls
+    requests: Requests
     recorder: Recorder
 
     async def names(self, ctx: TenantContext | None = None) -> list[str]:
@@ -132,9 +137,11 @@ async def open_relay(
     directory = BackendDirectory(load, clock)
     catalog = Catalog(directory, upstreams, clock)
     recorder = Recorder()
-    calls = ToolCalls(catalog, upstreams, policy=Policy(), audit=recorder, metrics=recorder, clock=clock)
+    policy = Policy()
+    calls = ToolCalls(catalog, upstreams, policy=policy, audit=recorder, metrics=recorder, clock=clock)
+    requests = Requests(catalog, upstreams, policy=policy, audit=recorder, metrics=recorder, clock=clock)
     try:
-        yield Relay(held, clock, records, upstreams, catalog, calls, recorder)
+        yield Relay(held, clock, records, upstreams, catalog, calls, requests, recorder)
     finally:
         await catalog.close()
         await directory.close()
