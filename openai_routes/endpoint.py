@@ -30,7 +30,7 @@ BODY_LIMIT: Final = 25 * MIB
 BODY_SECONDS: Final = 30.0
 JSON: Final = "application/json"
 
-log = get_log("openai_routes")
+log = get_log(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def reported(error: BaseException) -> WireError:
     """The wire form of an error, with a log line for the ones that are our fault. Only the class name is logged."""
     found = wire_error(error)
     if found.code == "internal_error":
-        log.error("openai.failed", reason=type(error).__name__, exc_info=error)
+        log.error("openai_request_failed", reason=type(error).__name__, exc_info=error)
     return found
 
 

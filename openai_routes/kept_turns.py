@@ -23,7 +23,7 @@ KEPT_SECONDS: Final = 3600
 RECORD_LIMIT: Final = 8 * 1024 * 1024
 MEMORY_LIMIT: Final = 64 * 1024 * 1024
 
-log = get_log("openai_routes")
+log = get_log(__name__)
 
 
 class KeptTurn(msgspec.Struct, frozen=True):
@@ -75,7 +75,7 @@ class MemoryTurns:
         """See `KeptTurns`."""
         record = encode_turn(turn)
         if record is None:
-            log.warning("openai.turn_not_kept", reason="too large")
+            log.warning("chat_turn_not_kept", reason="too large")
             return
         for call_id in call_ids:
             key = (ctx.tenant.id, ctx.principal.user_id, call_id)
@@ -115,7 +115,7 @@ class RedisTurns:
         """See `KeptTurns`."""
         record = encode_turn(turn)
         if record is None:
-            log.warning("openai.turn_not_kept", reason="too large")
+            log.warning("chat_turn_not_kept", reason="too large")
             return
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
@@ -123,7 +123,7 @@ class RedisTurns:
                     pipeline.set(self._key(ctx, call_id), record, ex=KEPT_SECONDS)
                 await pipeline.execute()
         except (RedisError, OSError) as error:
-            log.warning("openai.turn_kept_here", reason=type(error).__name__)
+            log.warning("chat_turn_kept_in_process", reason=type(error).__name__)
             await self._here.keep(ctx, call_ids, turn)
 
     async def find(self, ctx: TenantContext, call_ids: Sequence[str]) -> dict[str, KeptTurn]:
@@ -134,7 +134,7 @@ class RedisTurns:
         try:
             records = await self._redis.mget([self._key(ctx, call_id) for call_id in call_ids])
         except (RedisError, OSError) as error:
-            log.warning("openai.turn_not_read", reason=type(error).__name__)
+            log.warning("chat_turn_not_read", reason=type(error).__name__)
             return found
         for call_id, record in zip(call_ids, records, strict=True):
             turn = decode_turn(record) if isinstance(record, bytes) else None

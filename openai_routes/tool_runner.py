@@ -16,7 +16,7 @@ OnProgress = Callable[[str], None]
 RunOne = Callable[[Call, OnProgress], Awaitable[ToolOutcome]]
 PROGRESS_WAITING: Final = 1000
 
-log = get_log("openai_routes")
+log = get_log(__name__)
 
 
 async def run_tools(
@@ -63,5 +63,5 @@ async def _outcome_of(call: Call, run_one: RunOne, progressed: OnProgress) -> To
     except GatewayError as error:
         return failed(wire_error(error).message)
     except Exception as error:  # the boundary of one call: the others and the answer go on
-        log.error("openai.tool_failed", reason=type(error).__name__, exc_info=error)
+        log.error("openai_tool_failed", reason=type(error).__name__, exc_info=error)
         return failed("the tool failed inside the gateway")
