@@ -14,7 +14,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from tests.support.everything import prompts, resources
+from tests.support.everything import prompts, resources, tasks
 from tests.support.everything.parts import Context, Json, content, text
 from tests.support.everything.tools import make_tools
 
@@ -85,6 +85,8 @@ class EverythingServer(Server[dict[str, Any]]):
             on_subscriptions_listen=ListenHandler(bus),
         )
         self._add_handlers()
+        self.extensions[tasks.EXTENSION] = {}
+        self.middleware.append(tasks.TaskBoundary())
         self.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=NAME))
 
     def _add_handlers(self) -> None:
@@ -118,7 +120,7 @@ class EverythingServer(Server[dict[str, Any]]):
         return None if tool is None else tool.schema
 
     async def _list_tools(self, ctx: Context, params: types.PaginatedRequestParams) -> Json:
-        return {"tools": [tool.definition(name) for name, tool in self._tools.items()]}
+        return {"tools": [*(tool.definition(name) for name, tool in self._tools.items()), *tasks.definitions()]}
 
     async def _call_tool(self, ctx: Context, params: types.CallToolRequestParams) -> Json:
         tool = self._tools.get(params.name)

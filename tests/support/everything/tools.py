@@ -62,6 +62,10 @@ async def _simple_text(ctx: Context, arguments: Json) -> Json:
     return content(text("This is a simple text response for testing."))
 
 
+async def _greet(ctx: Context, arguments: Json) -> Json:
+    return content(text(f"Hello, {arguments['name']}!"))
+
+
 async def _image(ctx: Context, arguments: Json) -> Json:
     return content(image())
 
@@ -164,6 +168,7 @@ def make_tools(bus: InMemorySubscriptionBus) -> dict[str, Tool]:
     asks = "test_input_required_result_"
     return {
         "test_simple_text": Tool("Returns text", _simple_text),
+        "greet": Tool("Greets", _greet, _object(name=string)),
         "test_image_content": Tool("Returns an image", _image),
         "test_audio_content": Tool("Returns audio", _audio),
         "test_embedded_resource": Tool("Returns an embedded resource", _embedded),
