@@ -42,6 +42,8 @@ from openai_routes.wire import (
     sse_data,
 )
 
+PIECE: Final = 128 * 1024
+"""Characters of one chunk: an event to a client stays well below 1 MiB (security.md D2)."""
 _encode: Final = msgspec.json.Encoder().encode
 ToolEvent = ToolStarted | ToolProgressed | ToolFinished
 
@@ -103,19 +105,20 @@ class ChunkWriter:
         text = event.text if self._thoughts is None else self._thoughts.feed(event.text)
         if not text:
             return
-        if event.logprobs:
+        if event.logprobs and len(text) <= PIECE:
             choice = ChunkChoice(0, Delta(content=text), None, Raw(event.logprobs))
             chunk = Chunk(self._id, "chat.completion.chunk", self._created, self._model, [choice])
             parts.append(sse_data(_encode(chunk)))
-        else:
-            parts.append(self._head + _encode(text) + self._tail)
+            return
+        for piece in _pieces(text):
+            parts.append(self._head + _encode(piece) + self._tail)
 
     def _other(self, event: LoopEvent, parts: list[bytes]) -> None:
         match event:
             case ReasoningDelta():
-                parts.append(self.chunk(Delta(reasoning_content=event.text)))
+                parts.extend(self.chunk(Delta(reasoning_content=piece)) for piece in _pieces(event.text))
             case CallDelta():
-                parts.append(self.chunk(Delta(tool_calls=[_call_delta(event)])))
+                parts.extend(self.chunk(Delta(tool_calls=[delta])) for delta in _call_deltas(event))
             case ToolStarted() | ToolProgressed() | ToolFinished():
                 self._status(event, parts)
             case RefusalDelta():
@@ -144,11 +147,17 @@ class ChunkWriter:
         parts.append(SSE_DONE)
 
 
-def _call_delta(event: CallDelta) -> ToolCallDelta:
+def _pieces(text: str) -> Iterable[str]:
+    """`text` in pieces that fit into an event each; almost always the one that it is."""
+    return (text,) if len(text) <= PIECE else (text[at : at + PIECE] for at in range(0, len(text), PIECE))
+
+
+def _call_deltas(event: CallDelta) -> Iterable[ToolCallDelta]:
     if event.id:
-        function = FunctionDelta(name=event.name, arguments=event.arguments)
-        return ToolCallDelta(event.position, event.id, "function", function)
-    return ToolCallDelta(event.position, function=FunctionDelta(arguments=event.arguments))
+        yield ToolCallDelta(event.position, event.id, "function", FunctionDelta(name=event.name, arguments=""))
+    if event.arguments:
+        for piece in _pieces(event.arguments):
+            yield ToolCallDelta(event.position, function=FunctionDelta(arguments=piece))
 
 
 class CompletionWriter:

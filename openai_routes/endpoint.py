@@ -5,12 +5,13 @@ OpenAI error body. When the client goes away the handler is cancelled, and with 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from starlette.types import Message, Receive, Scope, Send
 
+from gateway_proxy.domain.errors import StorageUnavailable
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.telemetry.logs import get_log
 from gateway_proxy.tenancy.middleware import get_tenant_context
@@ -28,6 +29,8 @@ from openai_routes.stream import Answer, ByteStream, EventStream, send_answer, s
 
 BODY_LIMIT: Final = 25 * MIB
 BODY_SECONDS: Final = 30.0
+RECHECK_SECONDS: Final = 4.0
+UNCHECKED_SECONDS: Final = 30.0
 JSON: Final = "application/json"
 
 log = get_log(__name__)
@@ -53,6 +56,7 @@ class Inbound:
         return None
 
 
+IsStillWelcome = Callable[[Scope], Awaitable[bool]]
 Handler = Callable[[Inbound], Awaitable[Answer | EventStream | ByteStream]]
 
 
@@ -62,6 +66,8 @@ class Endpoint:
 
     handlers: Mapping[str, Handler] = field(default_factory=dict)
     fallback: Handler | None = None
+    is_still_welcome: IsStillWelcome | None = None
+    recheck_seconds: float = RECHECK_SECONDS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; never raises for what the client sent."""
@@ -83,7 +89,22 @@ class Endpoint:
             scope.get("path_params", {}),
             body,
         )
-        await _until_disconnect(_serve(handler, inbound, send), receive)
+        await self._until_unwanted(_serve(handler, inbound, send), scope, receive)
+
+    async def _until_unwanted(self, work: Coroutine[Any, Any, None], scope: Scope, receive: Receive) -> None:
+        """Run `work`, and cancel it as soon as the client is gone or its token is no longer good."""
+        task = asyncio.create_task(work)
+        watching = [asyncio.create_task(_disconnected(receive))]
+        if self.is_still_welcome is not None:
+            watching.append(asyncio.create_task(_unwelcome(self.is_still_welcome, scope, self.recheck_seconds)))
+        try:
+            await asyncio.wait([task, *watching], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for other in (task, *watching):
+                other.cancel()
+            await asyncio.wait([task, *watching])
+        if not task.cancelled():
+            task.result()
 
 
 async def _serve(handler: Handler, inbound: Inbound, send: Send) -> None:
@@ -114,24 +135,22 @@ def error_answer(error: WireError) -> Answer:
     return Answer(error.status, error.body(), JSON, error.headers)
 
 
-async def _until_disconnect(work: Any, receive: Receive) -> None:
-    """Run `work`, and cancel it as soon as the client is gone."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(receive))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        gone.cancel()
-        if not task.done():
-            task.cancel()
-        await asyncio.wait({task, gone})
-    if not task.cancelled():
-        task.result()
-
-
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _unwelcome(is_still_welcome: IsStillWelcome, scope: Scope, seconds: float) -> None:
+    """Return once the token of a request under way is no longer good, or could not be checked for too long."""
+    unchecked = 0.0
+    while unchecked < UNCHECKED_SECONDS:
+        await asyncio.sleep(seconds)
+        try:
+            if not await is_still_welcome(scope):
+                return
+            unchecked = 0.0
+        except StorageUnavailable:
+            unchecked += seconds
 
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:

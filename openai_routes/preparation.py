@@ -54,7 +54,7 @@ class Preparation:
             ChatError: Something in the request cannot be used, or the provider cannot say what it offers.
         """
         for name in OLDER:
-            if name in request.fields:
+            if name in request.fields and msgspec.json.decode(request.fields[name]) is not None:
                 raise FieldInvalid(name, "to be absent; use 'tools' and 'tool_choice'")
         servers = target.servers if task is None else ()
         selection = await self.bridge.select(ctx, servers, request.tools)

@@ -12,7 +12,7 @@ from openai_routes.assistants import ModelDirectory
 from openai_routes.chat_completions import ChatCompletions
 from openai_routes.chat_run import ChatRuns
 from openai_routes.default_model import OfferedModels
-from openai_routes.endpoint import Endpoint, Handler
+from openai_routes.endpoint import Endpoint, Handler, IsStillWelcome
 from openai_routes.kept_turns import KeptTurns
 from openai_routes.models import Models
 from openai_routes.own_tools import ToolCallsToEnd
@@ -28,7 +28,10 @@ from openai_routes.usage_record import ChatRecorder
 
 @dataclass(frozen=True, slots=True)
 class OpenAIDeps:
-    """What this surface is built from. `catalog` and `calls` are the router's."""
+    """What this surface is built from. `catalog` and `calls` are the router's.
+
+    `is_still_welcome` says of a request under way whether its token is still good; answers end when it is not.
+    """
 
     directory: ModelDirectory
     catalog: ToolLists
@@ -37,6 +40,7 @@ class OpenAIDeps:
     connections: ProviderConnections
     audit: AuditTrail
     clock: Clock
+    is_still_welcome: IsStillWelcome | None = None
 
 
 def openai_routes(deps: OpenAIDeps) -> list[Route]:
@@ -55,6 +59,8 @@ def openai_routes(deps: OpenAIDeps) -> list[Route]:
     models = Models(deps.directory, int(deps.clock.now().timestamp()))
     runs = ChatRuns(deps.directory, bridge, preparation, recorder, deps.clock)
     chat = ChatCompletions(runs, deps.clock)
+    passed_on = PassThrough(deps.directory, line_to)
+    welcome = deps.is_still_welcome
     responses = Responses(runs, deps.turns, deps.clock)
     paths: Mapping[str, Mapping[str, Handler]] = {
         "/v1/models": {"GET": models.list_models},
@@ -64,6 +70,6 @@ def openai_routes(deps: OpenAIDeps) -> list[Route]:
         "/v1/responses/{response_id}": {"GET": responses.get_response, "DELETE": responses.get_response},
     }
     return [
-        *(Route(path, Endpoint(handlers)) for path, handlers in paths.items()),
-        Route("/v1/{path:path}", Endpoint(fallback=PassThrough(deps.directory, line_to).handle)),
+        *(Route(path, Endpoint(handlers, is_still_welcome=welcome)) for path, handlers in paths.items()),
+        Route("/v1/{path:path}", Endpoint(fallback=passed_on.handle, is_still_welcome=welcome)),
     ]

@@ -23,7 +23,7 @@ def _leaves(kind: type[domain.GatewayError]) -> Iterator[type[domain.GatewayErro
 def test_every_reason_that_can_reach_the_surface_has_an_entry(family: type[domain.GatewayError]) -> None:
     """House, Errors: one table reason → wire per surface; a family may stand for leaves that it does not tell apart."""
     mapped = set(mapped_reasons())
-    general = {domain.GatewayError, ChatError, domain.RelayError, domain.EgressError}
+    general = {domain.GatewayError, ChatError, domain.EgressError}
     for leaf in _leaves(family):
         assert mapped & (set(leaf.__mro__) - general), leaf
 

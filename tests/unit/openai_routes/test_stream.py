@@ -4,12 +4,17 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway_proxy.domain.errors import RateLimited
 from openai_routes import stream as streams
+from openai_routes.chat_stream import ChunkWriter
+from openai_routes.endpoint import Endpoint, Inbound
 from openai_routes.errors import wire_error
 from openai_routes.stream import KEEP_ALIVE, EventStream, send_stream
+from openai_routes.turn import NO_USAGE, CallDelta, LoopEnded, TextDelta
+from tests.support.llm.surface import make_context
 
 
 class Wire:
@@ -27,6 +32,11 @@ class Wire:
     def body(self) -> bytes:
         """Everything sent."""
         return b"".join(message.get("body", b"") for message in self.sent)
+
+
+def limited() -> bytes:
+    """Fails as a full worker does."""
+    raise RateLimited(3)
 
 
 async def test_while_nothing_is_said_comments_keep_the_connection_alive() -> None:
@@ -53,8 +63,7 @@ async def test_a_failure_before_the_first_word_has_its_status() -> None:
     """Headers are held back so that an early error is no broken stream."""
 
     async def frames() -> AsyncGenerator[bytes, None]:
-        raise RateLimited(3)
-        yield b""
+        yield limited()
 
     wire = Wire()
     await send_stream(EventStream(frames()), wire, wire_error)
@@ -68,8 +77,7 @@ async def test_a_failure_behind_a_heartbeat_is_an_event() -> None:
 
     async def frames() -> AsyncGenerator[bytes, None]:
         await go_on.wait()
-        raise RateLimited(3)
-        yield b""
+        yield limited()
 
     running = asyncio.create_task(send_stream(EventStream(frames(), patience=0.01), wire, wire_error))
     async with asyncio.timeout(10):
@@ -102,3 +110,50 @@ async def test_a_reader_that_does_not_read_is_dropped(monkeypatch: pytest.Monkey
         await asyncio.wait({running})
     assert running.cancelled()
     assert closed.is_set()
+
+
+async def test_an_answer_ends_when_its_token_is_revoked() -> None:
+    """Security RS2: streams are looked at again while they run, and closed within 5 s of a revocation."""
+    closed, good = asyncio.Event(), [True, True, False]
+
+    async def handle(_: Inbound) -> EventStream:
+        async def frames() -> AsyncGenerator[bytes, None]:
+            try:
+                yield b"data: x\n\n"
+                await asyncio.Event().wait()
+            finally:
+                closed.set()
+
+        return EventStream(frames())
+
+    async def is_still_welcome(_: Any) -> bool:
+        return good.pop(0)
+
+    async def receive() -> Any:
+        if not bodies:
+            await asyncio.Event().wait()
+        return bodies.pop()
+
+    bodies = [{"type": "http.request", "body": b"", "more_body": False}]
+    scope: Any = {"type": "http", "method": "GET", "path": "/v1/x", "headers": []}
+    scope["state"] = {"tenant_context": make_context()}
+    endpoint = Endpoint({"GET": handle}, is_still_welcome=is_still_welcome, recheck_seconds=0.01)
+    async with asyncio.timeout(10):
+        await endpoint(scope, receive, Wire())
+    assert closed.is_set()
+    assert good == []
+
+
+def test_a_long_piece_is_told_in_several_events() -> None:
+    """Security D2: 1 MiB to /v1 clients."""
+    writer = ChunkWriter("c", 1, "m")
+    text = "é" * 1_000_000
+    frames = writer.frames(
+        [TextDelta(text), CallDelta(0, "call_1", "f", text), LoopEnded("tool_calls", NO_USAGE, 0, 0)]
+    )
+    events = [event.removeprefix(b"data: ") for event in frames.split(b"\n\n") if event]
+    assert max(map(len, events)) < 1024 * 1024
+    deltas = [msgspec.json.decode(event)["choices"][0]["delta"] for event in events[:-1]]
+    assert "".join(delta.get("content", "") for delta in deltas) == text
+    calls = [call["function"] for delta in deltas for call in delta.get("tool_calls", ())]
+    assert "".join(call.get("arguments", "") for call in calls) == text
