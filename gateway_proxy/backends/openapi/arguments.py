@@ -286,16 +286,17 @@ def _members_of(schema: Schema) -> _Members | None:
     """The members of an object schema, those of its `allOf` included; None when they are not all there is to it."""
     if schema.keys() - _MERGEABLE or schema.get("type", "object") not in ("object", ["object"], ["object", "null"]):
         return None
-    properties: Schema = dict(schema.get("properties", {}))
+    properties: Schema = {}
     required = [name for name in schema.get("required", []) if isinstance(name, str)]
     additional = schema.get("additionalProperties", True)
     for part in schema.get("allOf", []):
         members = _members_of(part)
         if members is None:
             return None
-        properties = {**members.properties, **properties}
+        properties |= members.properties
         required += members.required
         additional = members.additional if additional is True else additional
+    properties |= schema.get("properties", {})
     return _Members(properties, required, additional) if properties else None
 
 

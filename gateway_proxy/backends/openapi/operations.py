@@ -190,7 +190,7 @@ class _Planner:
 
     def _name(self, found: _Found) -> str:
         """The operationId; where there is none, or it stands twice, the method and path; always a usable name."""
-        derived = _FOREIGN.sub("_", f"{found.method.lower()}_{found.path}").replace(".", "_").strip("_")[:MAX_NAME]
+        derived = _FOREIGN.sub("_", f"{found.method.lower()}{found.path}").replace(".", "_").strip("_")[:MAX_NAME]
         given = found.source.get("operationId")
         candidates = [_FOREIGN.sub("_", given).strip("_")[:MAX_NAME]] if isinstance(given, str) else []
         for candidate in (*candidates, derived):

@@ -49,11 +49,6 @@ def parse_document(body: bytes) -> Tree:
     return tree
 
 
-def is_3_0(tree: Tree) -> bool:
-    """Whether schemas are those of OpenAPI 3.0, with `nullable` and without `type` lists."""
-    return str(tree["openapi"]).startswith("3.0")
-
-
 def _load(body: bytes) -> Any:
     if body.lstrip()[:1] in (b"{", b"["):
         try:
@@ -114,5 +109,5 @@ def _check_version(tree: Tree) -> None:
         raise DocumentUnusable("is not an OpenAPI document")
     if not _VERSION.match(str(tree["openapi"])):
         raise DocumentUnusable("is of another OpenAPI version than 3.0 or 3.1")
-    if not isinstance(tree.get("paths", {}), dict):
+    if not isinstance(tree.get("paths"), dict | None):
         raise DocumentUnusable("has paths that are not an object")

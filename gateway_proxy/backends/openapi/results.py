@@ -30,6 +30,7 @@ _CHARSETS: Final = frozenset(
 )  # fmt: skip
 HEAD_HEADERS: Final = ("content-type", "content-length", "last-modified", "etag", "allow", "location", "retry-after")
 
+_BOM: Final = b"\xef\xbb\xbf"
 _json: Final = msgspec.json.Decoder(Raw)
 
 Kind = Literal["json", "text", "image", "audio", "binary"]
@@ -102,7 +103,7 @@ def _of_body(operation: Operation, backend: str, answer: Answer) -> bytes:
 
 def _of_json(output: Output, body: bytes) -> bytes | None:
     """A JSON body as text and as structuredContent; None when it is not JSON after all."""
-    body = body.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n")
+    body = body.removeprefix(_BOM).strip(b" \t\r\n")
     try:
         _json.decode(body)
         text = body.decode("utf-8")
@@ -142,7 +143,7 @@ def _kind_of(answer: Answer) -> Kind:
         return "image"
     if kind.startswith("audio/"):
         return "audio"
-    return "json" if not kind and answer.body.lstrip()[:1] in (b"{", b"[") else _undeclared(answer)
+    return "json" if not kind and answer.body.removeprefix(_BOM).lstrip()[:1] in (b"{", b"[") else _undeclared(answer)
 
 
 def _undeclared(answer: Answer) -> Kind:
@@ -157,7 +158,7 @@ def _undeclared(answer: Answer) -> Kind:
 
 def _decode(answer: Answer) -> str:
     charset = answer.charset if answer.charset in _CHARSETS else "utf-8"
-    return answer.body.decode(charset, "replace")
+    return answer.body.decode(charset, "replace").removeprefix("\ufeff")
 
 
 def _error_text(answer: Answer) -> str:

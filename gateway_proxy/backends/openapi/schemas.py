@@ -97,7 +97,7 @@ class Inliner:
         if reference in stack or len(stack) >= self._extent.references:
             found = _cut(target)
         else:
-            found = self._of(target, depth + 1, (*stack, reference))
+            found = self._of(target, depth, (*stack, reference))
         siblings = {name: value for name, value in schema.items() if name != "$ref"}
         beside = _nullable(siblings, self._members(siblings, depth + 1, stack))
         if not beside.keys() - _ANNOTATIONS:

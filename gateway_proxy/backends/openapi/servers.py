@@ -42,13 +42,12 @@ def base_of(document_url: str, server: str | None, base_url: str | None) -> Base
         AddressForbidden: The definition's own URL is not one.
     """
     if base_url is not None:
-        return Base(_bare(base_url), parse_target(_bare(base_url)).path.rstrip("/"))
+        return Base(base_url, parse_target(base_url).path.rstrip("/"))
     own = parse_target(document_url)
     origin = f"{own.scheme}://{own.authority}"
-    joined = _bare(urljoin(document_url, server if server is not None else "/"))
     try:
-        target = parse_target(joined)
-    except AddressForbidden:
+        target = parse_target(_bare(urljoin(document_url, server if server is not None else "/")))
+    except (AddressForbidden, ValueError):
         return Base(f"{origin}/", "", is_moved=True)
     same = (target.scheme, target.host, target.port) == (own.scheme, own.host, own.port)
     return Base(f"{origin}{target.path}", target.path.rstrip("/"), is_moved=not same)
@@ -56,8 +55,5 @@ def base_of(document_url: str, server: str | None, base_url: str | None) -> Base
 
 def _bare(url: str) -> str:
     """Without query and fragment."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url
+    parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
