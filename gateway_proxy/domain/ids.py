@@ -1,5 +1,6 @@
 """The one place where ids and secrets are minted, so that their size and alphabet are decided once."""
 
+import itertools
 import secrets
 from typing import Final, Literal
 
@@ -30,3 +31,20 @@ def new_secret(prefix: SecretPrefix) -> str:
 def new_password() -> str:
     """A one-time password for people: 120 random bits, typeable."""
     return secrets.token_urlsafe(15)
+
+
+class IdSeries:
+    """Ids for what there is one of per request: 80 bits chosen once, then a count; 32 hex characters like a row id.
+
+    Unique among workers and restarts, but guessable. One of `new_id` asks the system for randomness each time.
+    """
+
+    __slots__ = ("_numbers", "_prefix")
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(10)
+        self._numbers = itertools.count(1)
+
+    def next(self) -> str:
+        """The next id."""
+        return f"{self._prefix}{next(self._numbers):012x}"

@@ -60,4 +60,11 @@ class SurfaceCors:
             await self._app(scope, receive, send)
             return
         policy = self._policies.get(surface_of(scope["path"]), self._app)
+        if scope["method"] == "POST" and not _has_origin(scope):
+            policy = self._app
         await policy(scope, receive, send)
+
+
+def _has_origin(scope: Scope) -> bool:
+    """Whether a browser may be asking. Answers to a POST are not cached, so without an Origin they need no Vary."""
+    return any(name == b"origin" for name, _ in scope["headers"])

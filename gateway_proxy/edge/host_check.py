@@ -31,10 +31,17 @@ class HostCheck:
         await send({"type": "http.response.body", "body": BODY})
 
     def _is_ours(self, scope: Scope) -> bool:
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) != 1:
+        host: bytes | None = None
+        for name, value in scope["headers"]:
+            if name == b"host":
+                if host is not None:
+                    return False
+                host = value
+        if host is None:
             return False
-        host = hosts[0].lower()
+        return host == self._netloc or self._is_our_name(host.lower())
+
+    def _is_our_name(self, host: bytes) -> bool:
         if host == self._netloc:
             return True
         name, colon, port = host.rpartition(b":")

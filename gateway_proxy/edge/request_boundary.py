@@ -10,7 +10,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway_proxy.domain.ids import new_id
+from gateway_proxy.domain.ids import IdSeries
 from gateway_proxy.edge.surfaces import SurfaceName, surface_of
 from gateway_proxy.telemetry.logs import get_log
 from gateway_proxy.telemetry.metrics import Metrics
@@ -27,12 +27,13 @@ class RequestBoundary:
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
+        self._ids = IdSeries()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = new_id()
+        request_id = self._ids.next()
         REQUEST_ID.set(request_id)
         surface = surface_of(scope["path"])
         encoded = request_id.encode("ascii")

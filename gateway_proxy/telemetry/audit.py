@@ -12,7 +12,7 @@ from typing import Final
 from gateway_proxy.domain.audit import AuditEvent
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import StorageError
-from gateway_proxy.domain.ids import new_id
+from gateway_proxy.domain.ids import IdSeries
 from gateway_proxy.telemetry.logs import get_log
 from gateway_proxy.telemetry.request_context import current_request_id
 
@@ -31,6 +31,7 @@ class AuditTrail:
     def __init__(self, write: Callable[[Sequence[AuditEvent]], Awaitable[None]], clock: Clock) -> None:
         self._write = write
         self._clock = clock
+        self._ids = IdSeries()
         self._waiting: list[AuditEvent] = []
         self._wake = asyncio.Event()
         self._stopping = False
@@ -45,7 +46,7 @@ class AuditTrail:
     ) -> None:
         """Note that `event` (noun.verb, such as `tool.called`) happened. Returns at once."""
         entry = AuditEvent(
-            id=new_id(),
+            id=self._ids.next(),
             tenant_id=tenant_id,
             user_id=user_id,
             event=event,
