@@ -10,7 +10,7 @@ from gateway_proxy.mcp_endpoint.errors import Refusal
 from gateway_proxy.mcp_endpoint.exchange import Exchange
 from gateway_proxy.mcp_endpoint.headers import Acceptable
 from gateway_proxy.mcp_endpoint.questions import CallQuestions
-from gateway_proxy.router.messages import Failure, Notification, RelayMessage, Result, ServerRequest, Withdrawal
+from gateway_proxy.router.messages import Failure, Notification, Pause, RelayMessage, Result, ServerRequest, Withdrawal
 
 Answer = tuple[int, bytes]
 """HTTP status (used only if nothing was sent before) and the complete JSON-RPC response."""
@@ -39,6 +39,9 @@ async def relay_call(
             if isinstance(message, Result | Failure):
                 final = message
                 continue
+            if isinstance(message, Pause):
+                await _pause(exchange)
+                continue
             event = await _event_of(message, questions)
             if event is not None and accept.sse:
                 await exchange.open_stream()
@@ -48,6 +51,13 @@ async def relay_call(
     if final is None:
         raise Refusal(200, wire.INTERNAL_ERROR, "The call ended without a result")
     await finish(exchange, accept, answer(final))
+
+
+async def _pause(exchange: Exchange) -> None:
+    """The backend lets us go for a while, and we do the same with a client that can come back (SEP-1699)."""
+    if exchange.keeper is not None and exchange.takes_sse:
+        await exchange.open_stream()
+        exchange.let_go()
 
 
 async def _event_of(message: RelayMessage, questions: CallQuestions | None) -> bytes | None:

@@ -30,6 +30,8 @@ class EndpointLimits:
     `attend_after`: a call that takes longer gets an attendant (client gone? heartbeat due?); faster ones never pay for
     one. `tick` is how often the attendant looks. A call silent for `silence` seconds turns into an SSE stream, so that
     no proxy takes it for dead. `list_ttl_ms` is the `ttlMs` of lists: short, because removed tools vanish at once.
+    `look_again`: how often a reader of the event log looks without having been woken. `left_calls_per_user` may go on
+    without their client; `remember_ended` is how long a stream's end may be asked for again.
     """
 
     body_bytes: int = 4 * 1024 * 1024
@@ -45,6 +47,10 @@ class EndpointLimits:
     streams_per_worker: int = 1000
     list_ttl_ms: int = 10_000
     reconnect_ms: int = 1000
+    look_again: float = 30.0
+    look_again_for_call: float = 1.0
+    left_calls_per_user: int = 16
+    remember_ended: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ def _classify(envelope: Envelope, body: bytes) -> ClientMessage:
         raise _invalid("params: expected an object")
     if isinstance(envelope.id, msgspec.UnsetType):
         return ClientNotification(method, params)
-    return Request(_checked_id(bytes(envelope.id)), method, params)
+    return Request(checked_id(bytes(envelope.id)), method, params)
 
 
 def _as_response(envelope: Envelope) -> ClientResponse:
@@ -125,10 +125,10 @@ def _as_response(envelope: Envelope) -> ClientResponse:
         outcome = b'"error":' + bytes(error)
     else:
         outcome = b'"result":' + bytes(result)
-    return ClientResponse(_checked_id(bytes(envelope.id)), outcome)
+    return ClientResponse(checked_id(bytes(envelope.id)), outcome)
 
 
-def _checked_id(raw: bytes) -> bytes:
+def checked_id(raw: bytes) -> bytes:
     """The id, if it is a string or an integer (MCP: never null; JSON-RPC 2.0 §4: no fractions)."""
     is_string = raw[:1] == b'"'
     is_integer = (raw[1:] if raw[:1] == b"-" else raw).isdigit()

@@ -5,9 +5,10 @@ heartbeats, asks whether the token is still good and drops readers that do not r
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from enum import Enum, auto
-from typing import Final
+from typing import Final, Protocol
 
 from starlette.types import Message, Receive, Send
 
@@ -37,16 +38,31 @@ class ClientLeft(Exception):  # not an error: the client is free to go
     """The client hung up before its request was complete."""
 
 
+class Keeper(Protocol):
+    """Remembers what is written to a stream, so that it can go on without its client."""
+
+    def begin(self) -> bytes:
+        """The first event of the stream."""
+
+    def keep(self, message: bytes, *, is_last: bool) -> bytes:
+        """Remember a message; the event to write."""
+
+    def client_left(self) -> bool:
+        """Whether the exchange is to go on though nobody is connected any more."""
+
+
 class Exchange:
     """The two ends of one request. Make it in the task that serves the request; `close` it there, whatever happens.
 
     `is_welcome` is asked at every tick while a stream is open. `takes_sse` says whether a silent call may become one.
+    With a `keeper` a stream outlives its connection: `is_detached` from then on, nothing more is sent.
     """
 
     __slots__ = (
         "_attendant",
         "_began_at",
         "_clock",
+        "_ending",
         "_limits",
         "_lock",
         "_loop",
@@ -58,10 +74,12 @@ class Exchange:
         "_unchecked_since",
         "_writing_since",
         "_wrote_at",
+        "is_detached",
         "is_finished",
         "is_started",
         "is_streaming",
         "is_welcome",
+        "keeper",
         "stopped",
         "takes_sse",
     )
@@ -76,6 +94,7 @@ class Exchange:
         self._task = task
         self._loop = task.get_loop()
         self._attendant: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._lock: asyncio.Lock | None = None
         self._reading = True
         self._writing_since: float | None = None
@@ -87,6 +106,8 @@ class Exchange:
         self.is_streaming = False
         self.is_started = False
         self.is_finished = False
+        self.is_detached = False
+        self.keeper: Keeper | None = None
         self.stopped: Stop | None = None
         self._timer = self._loop.call_later(limits.attend_after, self._attend)
 
@@ -135,15 +156,19 @@ class Exchange:
         """Begin a stream of events, unless it has begun."""
         if not self.is_streaming:
             self.is_streaming = True
-            await self._start(200, [*sse.HEADERS, *headers])
+            await self._start(200, [*sse.HEADERS, *headers], None if self.keeper is None else self.keeper.begin())
 
     async def write_event(self, message: bytes) -> None:
         """Write one JSON-RPC message to the stream."""
-        await self._write(sse.event(message))
+        await self._write(self._event(message, is_last=False))
 
     async def write_last_event(self, message: bytes) -> None:
         """Write the message that ends the stream."""
-        await self._write(sse.event(message), more=False)
+        await self._write(self._event(message, is_last=True), more=False)
+
+    async def write_raw(self, events: bytes) -> None:
+        """Write complete events, ids and all."""
+        await self._write(events)
 
     async def write_comment(self) -> None:
         """Write a heartbeat, which also makes proxies pass on the headers of a fresh stream."""
@@ -159,6 +184,11 @@ class Exchange:
             self.stopped = reason
             self._task.cancel()
 
+    def let_go(self) -> None:
+        """End the connection of a kept stream and go on without it; nothing happens if the keeper will not have it."""
+        if not self.is_detached and not self.is_finished and self._outlives_client():
+            self._ending = self._loop.create_task(self._end_connection(), name="mcp-let-go")
+
     def restart(self) -> Stop | None:
         """The reason of the `stop` whose cancellation the exchange's own task has just met, to say last words."""
         self._task.uncancel()
@@ -173,6 +203,9 @@ class Exchange:
         """Send the attendant away. No `stop` has an effect afterwards. An attendant's own fault is raised here."""
         self._timer.cancel()
         self.stopped = self.stopped or Stop.DRAINING
+        if self._ending is not None:
+            await asyncio.wait({self._ending}, timeout=self._limits.tick)
+            self._ending.cancel()
         attendant = self._attendant
         if attendant is None:
             return
@@ -181,16 +214,34 @@ class Exchange:
         if not attendant.cancelled():
             attendant.result()
 
-    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]], first: bytes | None = None) -> None:
+        """Begin the answer; `first` follows at once, before anybody else can write."""
         self.is_started = True
-        await self._emit({"type": "http.response.start", "status": status, "headers": headers})
+        await self._emit({"type": "http.response.start", "status": status, "headers": headers}, first)
 
     async def _write(self, body: bytes, *, more: bool = True) -> None:
         if not self.is_finished:
             self.is_finished = not more
-            await self._emit({"type": "http.response.body", "body": body, "more_body": more})
+            if not self.is_detached:
+                await self._emit({"type": "http.response.body", "body": body, "more_body": more})
 
-    async def _emit(self, message: Message) -> None:
+    def _event(self, message: bytes, *, is_last: bool) -> bytes:
+        return sse.event(message) if self.keeper is None else self.keeper.keep(message, is_last=is_last)
+
+    def _outlives_client(self) -> bool:
+        """Whether this is a kept stream; from now on it is one without a client."""
+        if self.keeper is None or not self.is_streaming or self.is_finished or not self.keeper.client_left():
+            return False
+        self.is_detached = True
+        return True
+
+    async def _end_connection(self) -> None:
+        """End the response, so that its connection is free. A client that is gone without a word may block it."""
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(self._limits.slow_reader):
+                await self._emit({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _emit(self, message: Message, first: bytes | None = None) -> None:
         """Hand a message to the server; one at a time once there is an attendant who also writes."""
         lock = self._lock
         if lock is not None:
@@ -198,6 +249,8 @@ class Exchange:
         began = self._writing_since = self._clock.monotonic()
         try:
             await self._send(message)
+            if first is not None:
+                await self._send({"type": "http.response.body", "body": first, "more_body": True})
         finally:
             self._writing_since = None
             self._wrote_at = began
@@ -229,8 +282,11 @@ class Exchange:
         gone = asyncio.ensure_future(self._wait_until_gone())
         try:
             while self.stopped is None:
-                await asyncio.wait({gone}, timeout=self._limits.tick)
-                if gone.done():
+                if self.is_detached:
+                    await asyncio.sleep(self._limits.tick)
+                else:
+                    await asyncio.wait({gone}, timeout=self._limits.tick)
+                if gone.done() and not self.is_detached and not self._outlives_client():
                     self.stop(Stop.CLIENT_GONE)
                 else:
                     await self._tick()
@@ -245,14 +301,14 @@ class Exchange:
 
     async def _tick(self) -> None:
         now = self._clock.monotonic()
-        if self._writing_since is not None:
+        if self._writing_since is not None and not self.is_detached:
             if now - self._writing_since > self._limits.slow_reader:
                 self.stop(Stop.SLOW_READER)
             return
         if self.is_streaming:
             if not await self._is_welcome(now):
                 self.stop(Stop.NOT_WELCOME)
-            elif now - self._wrote_at >= self._limits.heartbeat:
+            elif now - self._wrote_at >= self._limits.heartbeat and not self.is_detached:
                 await self.write_comment()
         elif self.takes_sse and not self.is_started and now - self._began_at >= self._limits.silence:
             await self.open_stream()

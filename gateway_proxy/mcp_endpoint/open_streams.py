@@ -40,6 +40,11 @@ class OpenStreams:
             if not streams and self._by_user.get(owner) is streams:
                 del self._by_user[owner]
 
+    def is_newest(self, tenant_id: str, user_id: str, session_id: str, exchange: Exchange) -> bool:
+        """Whether no other stream of the session was opened later in this worker: a message goes to one stream only."""
+        streams = self._by_user.get((tenant_id, user_id), {})
+        return next((each for each, of in reversed(streams.items()) if of == session_id), None) is exchange
+
     def end_session(self, tenant_id: str, user_id: str, session_id: str) -> None:
         """End the streams of a session that was deleted."""
         for exchange, belongs_to in list(self._by_user.get((tenant_id, user_id), {}).items()):

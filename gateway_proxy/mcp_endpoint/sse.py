@@ -24,3 +24,8 @@ def event(message: bytes, event_id: bytes | None = None) -> bytes:
 def retry(milliseconds: int) -> bytes:
     """Tell the client when to come back (sent before we hang up on purpose)."""
     return b"retry: %d\n\n" % milliseconds
+
+
+def priming(event_id: bytes, milliseconds: int) -> bytes:
+    """An event that says nothing but where to resume, and when (MCP 2025-11-25, Sending Messages 6; SEP-1699)."""
+    return b"id: %b\nretry: %d\ndata: \n\n" % (event_id, milliseconds)
