@@ -30,9 +30,10 @@ from gateway_proxy.router.call import ToolCalls
 from gateway_proxy.router.catalog import Catalog
 from gateway_proxy.router.directory import BackendDirectory
 from gateway_proxy.router.policy import Policy
+from gateway_proxy.router.relay import Requests
 from gateway_proxy.router.trials import Trials
 from gateway_proxy.sealing.keyring import Keyring
-from gateway_proxy.sessions.opening import open_session_store
+from gateway_proxy.sessions.opening import Crossing, open_crossing, open_session_store
 from gateway_proxy.sessions.store import SessionStore
 from gateway_proxy.settings import Settings, find_metrics_folder
 from gateway_proxy.storage.redis.client import open_redis
@@ -65,6 +66,7 @@ class Services:
     audit: AuditTrail
     guard: EgressGuard
     sessions: SessionStore
+    crossing: Crossing
     verifier: TokenVerifier
     revocations: RevocationNews
     relay: "Relay"
@@ -72,10 +74,11 @@ class Services:
 
 @dataclass(frozen=True)
 class Relay:
-    """The way to the backends: what is listed, the one place where a tool call happens, and the news of edits."""
+    """The way to the backends: what is listed, the places where calls and other requests happen, the news of edits."""
 
     catalog: Catalog
     tool_calls: ToolCalls
+    requests: Requests
     trials: Trials
     backend_news: BackendNews
 
@@ -101,6 +104,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             stack.push_async_callback(redis.aclose)
         audit = await stack.enter_async_context(_audit_trail(core))
         sessions = await stack.enter_async_context(open_session_store(redis, core.clock))
+        crossing = await stack.enter_async_context(open_crossing(redis, core.clock))
         verifier = TokenVerifier(core.database, core.clock, public_url=settings.public_url)
         stack.push_async_callback(verifier.close)
         revocations = RevocationNews(redis, verifier)
@@ -117,6 +121,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             audit=audit,
             guard=guard,
             sessions=sessions,
+            crossing=crossing,
             verifier=verifier,
             revocations=revocations,
             relay=relay,
@@ -164,11 +169,13 @@ async def _relay(
     directory = BackendDirectory.of_database(core.database, core.keyring, core.clock)
     upstreams = Upstreams(Endpoints(guard, _open_runner(core.settings), core.clock), sessions, core.clock)
     catalog = Catalog(directory, upstreams, core.clock)
-    calls = ToolCalls(catalog, upstreams, policy=Policy(), audit=audit, metrics=metrics, clock=core.clock)
+    policy = Policy()
+    calls = ToolCalls(catalog, upstreams, policy=policy, audit=audit, metrics=metrics, clock=core.clock)
+    requests = Requests(catalog, upstreams, policy=policy, audit=audit, metrics=metrics, clock=core.clock)
     news = BackendNews(redis, directory, catalog)
     await news.start()
     try:
-        yield Relay(catalog, calls, Trials(upstreams), news)
+        yield Relay(catalog, calls, requests, Trials(upstreams), news)
     finally:
         await news.stop()
         await catalog.close()

@@ -92,10 +92,12 @@ def mcp_surface(services: Services) -> tuple[McpEndpoint, ASGIApp]:
     endpoint = McpEndpoint(
         services.relay.catalog,
         services.relay.tool_calls,
+        services.relay.requests,
         services.sessions,
         services.core.clock,
         EndpointConfig(settings.public_url, settings.cors_origins, ServerIdentity(name=settings.name, version=VERSION)),
         is_still_welcome=is_still_welcome,
+        crossing=services.crossing,
     )
     resource_metadata = f"{settings.public_url}/.well-known/oauth-protected-resource/mcp"
     return endpoint, Door(Scope.MCP, json_rpc_body, resource_metadata).before(endpoint, services)

@@ -23,6 +23,7 @@ class Caller:
 
     `relays_server_requests` says that the surface can carry a backend's requests (sampling, elicitation, roots) to
     the client and the answers back. Without it no backend is told of those capabilities. `surface` is for metrics.
+    `log_level` is what a legacy client has set for its session; a modern one says it in each request's `_meta`.
     """
 
     session_id: str | None
@@ -32,6 +33,7 @@ class Caller:
     modern: bool
     relays_server_requests: bool = False
     surface: str = "mcp"
+    log_level: str | None = None
 
     def declared(self) -> "Declared":
         """What a backend may be told of the client's capabilities."""

@@ -124,7 +124,7 @@ def read_progress_token(params: Raw) -> bytes:
 
 def write_request(request_id: bytes, method: str, params: bytes) -> bytes:
     """A JSON-RPC request; `request_id` is raw JSON."""
-    return b'{"jsonrpc":"2.0","id":%b,"method":"%b","params":%b}' % (request_id, method.encode(), params)
+    return b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":%b}' % (request_id, quote(method), params)
 
 
 def write_notification(method: str, params: bytes) -> bytes:

@@ -25,6 +25,7 @@ from gateway_proxy.backends.envelope import (
     write_notification,
 )
 from gateway_proxy.backends.faults import relay_error
+from gateway_proxy.backends.log_levels import EVERYTHING, rank_of
 from gateway_proxy.backends.messages import (
     Failure,
     Notification,
@@ -60,6 +61,7 @@ class Exchange:
         "_is_closed",
         "_is_done",
         "_is_paused",
+        "_log_floor",
         "_on_change",
         "_parser",
         "_progress_token",
@@ -83,8 +85,13 @@ class Exchange:
         deadline: Deadline,
         breaker: Breaker,
         on_change: Callable[[str], None],
+        log_floor: int = EVERYTHING,
     ) -> None:
-        """`allowed` are the server requests that the caller can answer; `on_change` hears of list_changed."""
+        """`allowed` are the server requests that the caller can answer; `on_change` hears of list_changed.
+
+        Log messages below the rank `log_floor` are not the caller's.
+        """
+        self._log_floor = log_floor
         session.under_way += 1
         self._session = session
         self._reply = reply
@@ -255,6 +262,8 @@ class Exchange:
         if method == "notifications/progress":
             return self._take_progress(envelope)
         if method == "notifications/message":
+            if self._log_floor and rank_of(envelope.params) < self._log_floor:
+                return None
             return Notification(write_notification(method, raw_bytes(envelope.params)))
         if method == "notifications/cancelled":
             return self._take_withdrawal(envelope)

@@ -20,6 +20,7 @@ from gateway_proxy.backends.envelope import (
 )
 
 MODERN_VERSION: Final = "2026-07-28"
+LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
 _NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 _PLAIN_HEADER: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 GATEWAY_INFO: Final = b'{"name":"gateway-proxy","version":"1"}'
@@ -54,7 +55,7 @@ class UpstreamRequest:
 
     def header_pairs(self) -> list[tuple[str, str]]:
         """The routing headers of 2026-07-28, equal to what the body says."""
-        pairs = [("mcp-method", self.method)]
+        pairs = [("mcp-method", header_value(self.method))]
         member = self.fields.get(_NAMED_BY.get(self.method, ""))
         if member is not None:
             pairs.append(("mcp-name", header_value(_text_of(member))))
@@ -89,6 +90,8 @@ def _put_modern(meta: Fields, caller: Caller, capabilities: bytes) -> None:
     meta["io.modelcontextprotocol/protocolVersion"] = Raw(quote(MODERN_VERSION))
     meta["io.modelcontextprotocol/clientCapabilities"] = Raw(capabilities)
     meta["io.modelcontextprotocol/clientInfo"] = Raw(caller.client_info_json or GATEWAY_INFO)
+    if caller.log_level is not None:
+        meta.setdefault(LOG_LEVEL, Raw(quote(caller.log_level)))
 
 
 def _text_of(member: Raw) -> str:

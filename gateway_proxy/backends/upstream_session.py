@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from gateway_proxy.backends.envelope import write_notification, write_response
 from gateway_proxy.backends.introduction import Introduction, read_introduction
+from gateway_proxy.backends.log_levels import NOTHING
 from gateway_proxy.backends.session_key import SessionKey
 from gateway_proxy.domain.errors import EgressError
 from gateway_proxy.domain.ids import new_id
@@ -81,7 +82,10 @@ class Aside:
 
 @dataclass(eq=False, slots=True)
 class UpstreamSession:
-    """One session, shared by every call with an equal key. `record` is what other workers need to use it too."""
+    """One session, shared by every call with an equal key. `record` is what other workers need to use it too.
+
+    `log_rank` is the least severe log message that this worker has asked for on it (`log_levels`).
+    """
 
     key: SessionKey
     backend_name: str
@@ -93,6 +97,7 @@ class UpstreamSession:
     aside: Aside
     was_used: bool = True
     under_way: int = field(default=0)
+    log_rank: int = field(default=NOTHING)
     introduction: Introduction = field(init=False)
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ other workers through the session store, so that any worker and a restarted proc
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -16,12 +17,13 @@ from gateway_proxy.backends.envelope import one_line, write_notification, write_
 from gateway_proxy.backends.exchange import Exchange
 from gateway_proxy.backends.faults import relay_error
 from gateway_proxy.backends.introduction import OF_AN_API, Introduction
+from gateway_proxy.backends.log_levels import EVERYTHING, LEVELS, NOTHING, asked_level, floor_of
 from gateway_proxy.backends.messages import Failure, Result
 from gateway_proxy.backends.openapi.services import OpenApiServices
 from gateway_proxy.backends.opening import OPEN_TIMEOUT, Opener, UpstreamRecords
 from gateway_proxy.backends.replies import SessionExpired, check_reply
 from gateway_proxy.backends.session_key import SHARED, SessionKey, allowed_for, part_of
-from gateway_proxy.backends.splice import GATEWAY_INFO, UpstreamRequest
+from gateway_proxy.backends.splice import GATEWAY_INFO, UpstreamRequest, header_value
 from gateway_proxy.backends.upstream_session import Aside, Era, Minter, UpstreamSession
 from gateway_proxy.domain.backend import Backend, Transport
 from gateway_proxy.domain.clock import Clock
@@ -141,7 +143,7 @@ class Upstreams:
         place = (backend.id, backend.revision, part, declared.json)
         deadline = Deadline(self._clock, OPEN_TIMEOUT)
         session = self._sessions.get(place) or await self._get_session(place, backend, caller, declared, deadline)
-        extra = [("mcp-method", method)] if session.era is Era.MODERN else None
+        extra = [("mcp-method", header_value(method))] if session.era is Era.MODERN else None
         self._aside.spawn(session.post_and_forget(write_notification(method, one_line(params)), extra=extra))
 
     def is_exclusive(self, backend: Backend, user_id: str, caller: Caller) -> bool:
@@ -239,6 +241,12 @@ class Upstreams:
         is_modern = session.era is Era.MODERN
         params = request.write_params(request_id, modern=is_modern, caller=caller, capabilities=declared.json)
         session.was_used = True
+        log_floor = EVERYTHING
+        if caller.modern or caller.log_level is not None:
+            level = asked_level(caller, request)
+            log_floor = floor_of(caller, level)
+            if level is not None and not is_modern:
+                await self._set_level(session, level)
         try:
             reply = await session.post(
                 write_request(request_id, request.method, params),
@@ -262,7 +270,21 @@ class Upstreams:
             deadline=deadline,
             breaker=breaker,
             on_change=on_change,
+            log_floor=log_floor,
         )
+
+    async def _set_level(self, session: UpstreamSession, level: str) -> None:
+        """Have a session send log messages from `level` up, unless it sends more already: callers may share it.
+
+        What a caller has not asked for is filtered out of its calls. That it went out before the request is enough.
+        """
+        rank = LEVELS.index(level) if level in LEVELS else NOTHING
+        if rank >= session.log_rank or not session.introduction.has("logging"):
+            return
+        session.log_rank = rank
+        message = write_request(self._minter.next_id(), "logging/setLevel", b'{"level":"%b"}' % level.encode())
+        with contextlib.suppress(EgressError):
+            await session.post_and_forget(message)
 
     async def _get_session(
         self, place: Place, backend: Backend, caller: Caller, declared: Declared, deadline: Deadline

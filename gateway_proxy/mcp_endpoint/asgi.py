@@ -20,15 +20,19 @@ from gateway_proxy.mcp_endpoint.config import EndpointConfig, IsStillWelcome
 from gateway_proxy.mcp_endpoint.errors import MODERN_STATUS, Refusal, refusal_of
 from gateway_proxy.mcp_endpoint.exchange import ClientLeft, Exchange, Stop
 from gateway_proxy.mcp_endpoint.headers import McpHeaders, read_headers
+from gateway_proxy.mcp_endpoint.kept_streams import KeptStreams
 from gateway_proxy.mcp_endpoint.legacy import LegacyLeg
+from gateway_proxy.mcp_endpoint.listening import Listening
 from gateway_proxy.mcp_endpoint.modern import ModernLeg
 from gateway_proxy.mcp_endpoint.open_streams import OpenStreams
 from gateway_proxy.mcp_endpoint.post import Post
 from gateway_proxy.mcp_endpoint.questions import Questions
-from gateway_proxy.mcp_endpoint.routing import ToolCaller, ToolCatalog
+from gateway_proxy.mcp_endpoint.routing import Requester, TenantCatalog, ToolCaller
 from gateway_proxy.mcp_endpoint.versions import HANDSHAKE_VERSIONS
-from gateway_proxy.sessions.mailbox import Letter, Mailbox
+from gateway_proxy.sessions.mailbox import Letter
+from gateway_proxy.sessions.memory_event_log import MemoryEventLog
 from gateway_proxy.sessions.memory_mailbox import MemoryMailbox
+from gateway_proxy.sessions.opening import Crossing
 from gateway_proxy.sessions.store import SessionStore
 from gateway_proxy.tenancy.middleware import get_tenant_context
 
@@ -50,28 +54,34 @@ class McpEndpoint:
 
     def __init__(
         self,
-        catalog: ToolCatalog,
+        catalog: TenantCatalog,
         tool_calls: ToolCaller,
+        requests: Requester,
         sessions: SessionStore,
         clock: Clock,
         config: EndpointConfig,
         *,
         is_still_welcome: IsStillWelcome | None = None,
-        mailbox: Mailbox | None = None,
+        crossing: Crossing | None = None,
     ) -> None:
-        """Without a `mailbox` this is the only worker."""
+        """Without a `crossing` this is the only worker."""
         self._sessions = sessions
         self._clock = clock
         self._limits = config.limits
         self._origins = config.origins()
         self._is_still_welcome = is_still_welcome
-        self._mailbox = mailbox or MemoryMailbox()
+        crossing = crossing or Crossing(MemoryMailbox(), MemoryEventLog(clock))
+        self._mailbox, event_log = crossing.mailbox, crossing.event_log
         self._mailbox.on(SESSION_ENDED, self._take_session_ended)
         self._calls_in_flight = CallsInFlight(self._mailbox)
         self._streams = OpenStreams(config.limits)
+        self._listening = Listening(self._mailbox, event_log, self._streams, config.limits)
+        self._kept_streams = KeptStreams(self._mailbox, event_log, config.limits)
         questions = Questions(self._mailbox)
-        self._legacy = LegacyLeg(catalog, tool_calls, sessions, self._calls_in_flight, questions, config)
-        self._modern = ModernLeg(catalog, tool_calls, config)
+        self._legacy = LegacyLeg(
+            catalog, tool_calls, requests, sessions, self._calls_in_flight, questions, self._kept_streams, config
+        )
+        self._modern = ModernLeg(catalog, tool_calls, requests, config)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = read_headers(scope["headers"])
@@ -96,6 +106,10 @@ class McpEndpoint:
     def close_streams(self) -> None:
         """Tell the holders of GET streams to come back in a second, and hang up: this worker stops serving."""
         self._streams.end_all()
+
+    async def close(self) -> None:
+        """Let go of calls that go on without their client."""
+        await self._kept_streams.close()
 
     @property
     def calls_under_way(self) -> int:
@@ -138,15 +152,10 @@ class McpEndpoint:
             raise Refusal(405, wire.INVALID_REQUEST, "GET needs a session: send Mcp-Session-Id", allow="POST")
         if not post.accept.sse:
             raise Refusal(406, wire.INVALID_REQUEST, "Accept: expected text/event-stream")
-        issued = ((h.SESSION_ID, session.id.encode("ascii")),)
         if head:
-            await post.exchange.answer_head((*sse.HEADERS, *issued))
+            await post.exchange.answer_head((*sse.HEADERS, (h.SESSION_ID, session.id.encode("ascii"))))
             return
-        with self._streams.holding(session.tenant_id, session.user_id, session.id, post.exchange):
-            post.exchange.begin_serving(lambda: self._is_stream_welcome(scope, post.headers, post.ctx))
-            await post.exchange.open_stream(issued)
-            await post.exchange.write_comment()
-            await asyncio.Event().wait()  # ended by the attendant, or by a DELETE
+        await self._listening.serve(post, session, lambda: self._is_stream_welcome(scope, post.headers, post.ctx))
 
     async def _is_stream_welcome(self, scope: Scope, headers: McpHeaders, ctx: TenantContext) -> bool:
         try:
@@ -179,7 +188,7 @@ class McpEndpoint:
         exchange = post.exchange
         reason = exchange.restart()
         refusal = None if reason is None else STOPPED.get(reason)
-        if refusal is None or exchange.is_finished:
+        if refusal is None or (exchange.is_finished and not exchange.is_detached):
             return
         if exchange.is_streaming and post.request_id is wire.NO_ID:
             await exchange.end_stream(sse.retry(self._limits.reconnect_ms))

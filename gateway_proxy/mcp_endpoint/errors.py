@@ -16,8 +16,11 @@ from gateway_proxy.domain.errors import (
     GatewayError,
     LetterTooLarge,
     LimitError,
+    MethodUnknown,
+    PromptUnknown,
     RateLimited,
     RelayError,
+    ResourceUnknown,
     ResultTooLarge,
     SessionError,
     SessionLimitReached,
@@ -106,6 +109,11 @@ def _internal(_: GatewayError) -> Refusal:
 
 TABLE: Final[Mapping[type[GatewayError], Callable[..., Refusal]]] = {
     ToolUnknown: lambda error: Refusal(200, wire.INVALID_PARAMS, f"Unknown tool: {error.name}"),
+    PromptUnknown: lambda error: Refusal(200, wire.INVALID_PARAMS, f"Unknown prompt: {error.name}"),
+    ResourceUnknown: lambda error: Refusal(
+        200, wire.INVALID_PARAMS, "Resource not found", wire.to_json({"uri": error.uri})
+    ),
+    MethodUnknown: lambda error: Refusal(200, wire.METHOD_NOT_FOUND, f"Method not found: {error.method}"),
     CursorInvalid: lambda _: Refusal(200, wire.INVALID_PARAMS, "params.cursor: not a cursor of this list"),
     BackendUnavailable: _backend_unavailable,
     BackendTimeout: _backend_timeout,

@@ -4,14 +4,14 @@ A request without a session id is served statelessly, never refused: Claude.ai d
 id that is unknown or somebody else's gets 404, and the client opens a new session.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import msgspec
 
-from gateway_proxy.domain.errors import SessionUnknown, ToolUnknown
+from gateway_proxy.domain.errors import MethodUnknown, ResourceUnknown, SessionUnknown, ToolUnknown
 from gateway_proxy.domain.ids import new_session_id
 from gateway_proxy.domain.session import SessionRecord
 from gateway_proxy.domain.tenant import TenantContext
@@ -23,26 +23,34 @@ from gateway_proxy.mcp_endpoint.config import EndpointConfig
 from gateway_proxy.mcp_endpoint.envelope import ClientNotification, Request, decode_message, is_batch
 from gateway_proxy.mcp_endpoint.errors import Refusal
 from gateway_proxy.mcp_endpoint.headers import McpHeaders
+from gateway_proxy.mcp_endpoint.kept_streams import KEEPS_SINCE, KeptStreams
 from gateway_proxy.mcp_endpoint.parameters import (
     CallParameters,
     CancelledParameters,
     InitializeParameters,
+    LevelParameters,
     ListParameters,
+    UriParameters,
     decode_parameters,
     invalid_parameters,
     optional_object,
 )
 from gateway_proxy.mcp_endpoint.post import Post
-from gateway_proxy.mcp_endpoint.questions import CallQuestions, Questions
-from gateway_proxy.mcp_endpoint.routing import ToolCaller, ToolCatalog
+from gateway_proxy.mcp_endpoint.questions import Questions
+from gateway_proxy.mcp_endpoint.routing import Requester, TenantCatalog, ToolCaller
 from gateway_proxy.mcp_endpoint.versions import ASSUMED_VERSION, HANDSHAKE_VERSIONS, LATEST_HANDSHAKE_VERSION
 from gateway_proxy.router.caller import SERVER_REQUESTS, Caller
-from gateway_proxy.router.messages import Failure, Result
+from gateway_proxy.router.listing import KINDS, ListKind
+from gateway_proxy.router.messages import Failure, RelayMessage, Result
 from gateway_proxy.sessions.store import SessionStore
 
 Handler = Callable[[Post, Request, SessionRecord | None], Awaitable[None]]
 
-CAPABILITIES: Final = {"tools": {"listChanged": True}}
+MAX_SUBSCRIPTIONS: Final = 1000
+MAX_URI: Final = 8192
+KNOWN_NOTIFICATIONS: Final = frozenset({"notifications/initialized", "notifications/progress"})
+NOT_OF_THIS_ERA: Final = ("server/discover", "subscriptions/listen", *SERVER_REQUESTS)
+"""Methods of 2026-07-28, and those that only a server may send: no backend is to meet them from here."""
 
 
 class LegacyLeg:
@@ -50,25 +58,33 @@ class LegacyLeg:
 
     def __init__(
         self,
-        catalog: ToolCatalog,
+        catalog: TenantCatalog,
         tool_calls: ToolCaller,
+        requests: Requester,
         sessions: SessionStore,
         calls_in_flight: CallsInFlight,
         questions: Questions,
+        kept_streams: KeptStreams,
         config: EndpointConfig,
     ) -> None:
         self._catalog = catalog
         self._tool_calls = tool_calls
+        self._requests = requests
         self._sessions = sessions
         self._calls_in_flight = calls_in_flight
         self._questions = questions
+        self._kept_streams = kept_streams
         self._limits = config.limits
         self._server = config.server
         self._methods: Mapping[str, Handler] = {
             "initialize": self._initialize,
             "ping": self._ping,
-            "tools/list": self._list_tools,
             "tools/call": self._call_tool,
+            "resources/subscribe": self._subscribe,
+            "resources/unsubscribe": self._unsubscribe,
+            "logging/setLevel": self._set_level,
+            **{kind.method: partial(self._list, kind) for kind in KINDS},
+            **dict.fromkeys(NOT_OF_THIS_ERA, _refuse_method),
         }
 
     async def answer(self, post: Post) -> None:
@@ -82,10 +98,8 @@ class LegacyLeg:
         message = decode_message(post.body)
         if isinstance(message, Request):
             post.request_id = message.id
-            handler = self._methods.get(message.method)
+            handler = self._methods.get(message.method, self._relay)
             session = None if message.method == "initialize" else await self.find_session(post.headers, post.ctx)
-            if handler is None:
-                raise Refusal(200, wire.METHOD_NOT_FOUND, f"Method not found: {message.method}")
             await handler(post, message, session)
             return
         session = await self.find_session(post.headers, post.ctx)
@@ -129,14 +143,16 @@ class LegacyLeg:
             client_info_json=optional_object(parameters.client_info, "params.clientInfo"),
             capabilities_json=optional_object(parameters.capabilities, "params.capabilities"),
         )
+        offer = await self._catalog.offer(post.ctx)
         await self._sessions.add(session)
         server = self._server
+        instructions = offer.instructions if offer.is_mirror else server.instructions
         result = wire.to_json(
             {
                 "protocolVersion": session.protocol_version,
-                "capabilities": CAPABILITIES,
+                "capabilities": msgspec.Raw(offer.capabilities),
                 "serverInfo": {"name": server.name, "title": server.title, "version": server.version},
-                "instructions": server.instructions,
+                **({} if instructions is None else {"instructions": instructions}),
             }
         )
         issued = ((h.SESSION_ID, session.id.encode("ascii")),)
@@ -145,48 +161,87 @@ class LegacyLeg:
     async def _ping(self, post: Post, request: Request, _: SessionRecord | None) -> None:
         await finish(post.exchange, post.accept, (200, wire.result_message(request.id, b"{}")))
 
-    async def _list_tools(self, post: Post, request: Request, session: SessionRecord | None) -> None:
+    async def _list(self, kind: ListKind, post: Post, request: Request, session: SessionRecord | None) -> None:
         cursor = decode_parameters(ListParameters, request.params).cursor
-        page = await self._catalog.list_tools(post.ctx, _caller_of(post, session), cursor=cursor)
+        page = await self._catalog.list_kind(post.ctx, _caller_of(post, session), kind, cursor=cursor)
         following = b"" if page.next_cursor is None else b',"nextCursor":' + wire.to_json(page.next_cursor)
-        result = b'{"tools":%b%b}' % (page.raw, following)
+        result = b'{"%b":%b%b}' % (kind.member.encode(), page.raw, following)
         await finish(post.exchange, post.accept, (200, wire.result_message(request.id, result)))
 
     async def _call_tool(self, post: Post, request: Request, session: SessionRecord | None) -> None:
         parameters = decode_parameters(CallParameters, request.params)
         optional_object(parameters.arguments, "params.arguments")
-        if session is None:
-            await self._relay(post, request, None, parameters.name)
-            return
-        self._calls_in_flight.add(session.id, request.id, post.exchange)
+        caller = _caller_of(post, session)
+        messages = self._tool_calls.call(post.ctx, caller, name=parameters.name, params=request.params)
         try:
-            if can_be_asked(post, session):
-                with self._questions.of_call(session) as questions:
-                    await self._relay(post, request, session, parameters.name, questions)
-            else:
-                await self._relay(post, request, session, parameters.name)
-        finally:
-            self._calls_in_flight.remove(session.id, request.id, post.exchange)
+            await self._follow(post, request, session, messages)
+        except ToolUnknown as error:
+            result = _unknown_tool_result(error.name)
+            await finish(post.exchange, post.accept, (200, wire.result_message(request.id, result)))
 
-    async def _relay(
+    async def _relay(self, post: Post, request: Request, session: SessionRecord | None) -> None:
+        """Everything that is not ours to answer, methods that we have never heard of included."""
+        caller = _caller_of(post, session)
+        messages = self._requests.relay(post.ctx, caller, method=request.method, params=request.params)
+        try:
+            await self._follow(post, request, session, messages)
+        except ResourceUnknown as error:
+            data = wire.to_json({"uri": error.uri})
+            raise Refusal(200, wire.RESOURCE_NOT_FOUND, "Resource not found", data) from None
+
+    async def _follow(
         self,
         post: Post,
         request: Request,
         session: SessionRecord | None,
-        name: str,
-        questions: CallQuestions | None = None,
+        messages: AsyncGenerator[RelayMessage, None],
     ) -> None:
+        """Write what a request yields; within a session it can be cancelled, and its client be asked."""
+
         def answer(final: Result | Failure) -> Answer:
             if isinstance(final, Result):
                 return 200, wire.result_message(request.id, final.raw)
             return 200, wire.error_message(request.id, final.code, final.message, final.data)
 
-        messages = self._tool_calls.call(post.ctx, _caller_of(post, session), name=name, params=request.params)
+        if session is None:
+            await relay_call(post.exchange, post.accept, messages, answer)
+            return
+        if session.protocol_version >= KEEPS_SINCE and post.accept.sse:
+            post.exchange.keeper = self._kept_streams.of_call(session, post.exchange, request.id)
+        self._calls_in_flight.add(session.id, request.id, post.exchange)
         try:
-            await relay_call(post.exchange, post.accept, messages, answer, questions)
-        except ToolUnknown as error:
-            result = _unknown_tool_result(error.name)
-            await finish(post.exchange, post.accept, (200, wire.result_message(request.id, result)))
+            if can_be_asked(post, session):
+                with self._questions.of_call(session) as questions:
+                    await relay_call(post.exchange, post.accept, messages, answer, questions)
+            else:
+                await relay_call(post.exchange, post.accept, messages, answer)
+        finally:
+            self._calls_in_flight.remove(session.id, request.id, post.exchange)
+
+    async def _subscribe(self, post: Post, request: Request, session: SessionRecord | None) -> None:
+        """Remembered before the backend hears of it, so that no update falls in between."""
+        uri = decode_parameters(UriParameters, request.params).uri
+        if session is None:
+            raise Refusal(200, wire.INVALID_REQUEST, "Subscriptions need a session: send Mcp-Session-Id")
+        if len(session.subscriptions) >= MAX_SUBSCRIPTIONS or len(uri) > MAX_URI:
+            raise invalid_parameters(
+                f"params.uri: at most {MAX_SUBSCRIPTIONS} subscriptions, of at most {MAX_URI} characters"
+            )
+        await self._sessions.amend(session, lambda now: replace(now, subscriptions=now.subscriptions | {uri}))
+        await self._relay(post, request, session)
+
+    async def _unsubscribe(self, post: Post, request: Request, session: SessionRecord | None) -> None:
+        uri = decode_parameters(UriParameters, request.params).uri
+        if session is not None:
+            await self._sessions.amend(session, lambda now: replace(now, subscriptions=now.subscriptions - {uri}))
+        await self._relay(post, request, session)
+
+    async def _set_level(self, post: Post, request: Request, session: SessionRecord | None) -> None:
+        """Holds from the next request on: it goes to each backend with the first one that the session makes there."""
+        level = decode_parameters(LevelParameters, request.params).level
+        if session is not None:
+            await self._sessions.amend(session, lambda now: replace(now, log_level=level))
+        await finish(post.exchange, post.accept, (200, wire.result_message(request.id, b"{}")))
 
     async def _hear(self, post: Post, session: SessionRecord, notification: ClientNotification) -> None:
         if notification.method == "notifications/cancelled":
@@ -194,9 +249,16 @@ class LegacyLeg:
             if parameters.request_id is not None:
                 await self._calls_in_flight.cancel_anywhere(session, parameters.request_id)
         elif notification.method == "notifications/initialized" and not session.initialized:
-            await self._sessions.replace(replace(session, initialized=True))
+            await self._sessions.amend(session, lambda now: replace(now, initialized=True))
         elif notification.method == "notifications/roots/list_changed":
             await self._tool_calls.notify(post.ctx, _caller_of(post, session), method=notification.method)
+        elif notification.method not in KNOWN_NOTIFICATIONS:
+            caller = _caller_of(post, session)
+            await self._requests.notify(post.ctx, caller, method=notification.method, params=notification.params)
+
+
+async def _refuse_method(_: Post, request: Request, __: SessionRecord | None) -> None:
+    raise MethodUnknown(request.method)
 
 
 def can_be_asked(post: Post, session: SessionRecord) -> bool:
@@ -219,6 +281,7 @@ def _caller_of(post: Post, session: SessionRecord | None) -> Caller:
             client_info_json=session.client_info_json,
             capabilities_json=session.capabilities_json,
             modern=False,
+            log_level=session.log_level,
             relays_server_requests=can_be_asked(post, session),
         )
     return Caller(

@@ -4,12 +4,13 @@ The header checks come before anything is looked up, because intermediaries rout
 body (MCP 2026-07-28, Streamable HTTP; reference/security.md S5). No session is issued or read here.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 
 import msgspec
 
-from gateway_proxy.domain.errors import RelayError
+from gateway_proxy.domain.errors import MethodUnknown, RelayError
 from gateway_proxy.mcp_endpoint import headers as h
 from gateway_proxy.mcp_endpoint import wire
 from gateway_proxy.mcp_endpoint.call_reply import Answer, finish, relay_call
@@ -31,15 +32,36 @@ from gateway_proxy.mcp_endpoint.parameters import (
     optional_object,
 )
 from gateway_proxy.mcp_endpoint.post import Post
-from gateway_proxy.mcp_endpoint.routing import ToolCaller, ToolCatalog
+from gateway_proxy.mcp_endpoint.routing import Requester, TenantCatalog, ToolCaller
 from gateway_proxy.mcp_endpoint.versions import MODERN_VERSIONS
-from gateway_proxy.router.caller import Caller
-from gateway_proxy.router.messages import Failure, Result
+from gateway_proxy.router.caller import SERVER_REQUESTS, Caller
+from gateway_proxy.router.listing import KINDS, ListKind
+from gateway_proxy.router.messages import Failure, RelayMessage, Result
 
 Handler = Callable[[Post, Request, Caller], Awaitable[None]]
 
 NAMED_BY: Final[Mapping[str, str]] = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """Method → the parameter that `Mcp-Name` repeats."""
+
+NOT_OF_THIS_ERA: Final = (
+    "initialize",
+    "ping",
+    "logging/setLevel",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "subscriptions/listen",
+    *SERVER_REQUESTS,
+)
+"""Methods that 2026-07-28 has no more, and those that only a server may send: no backend is to meet them from here."""
+
+KNOWN_NOTIFICATIONS: Final = frozenset(
+    {
+        "notifications/cancelled",
+        "notifications/initialized",
+        "notifications/progress",
+        "notifications/roots/list_changed",
+    }
+)
 
 
 class ResultHead(msgspec.Struct):
@@ -49,32 +71,28 @@ class ResultHead(msgspec.Struct):
 
 
 _head_decoder: Final = msgspec.json.Decoder(ResultHead)
+_fields_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class ModernLeg:
     """Answers the POSTs of 2026-07-28."""
 
-    def __init__(self, catalog: ToolCatalog, tool_calls: ToolCaller, config: EndpointConfig) -> None:
+    def __init__(
+        self, catalog: TenantCatalog, tool_calls: ToolCaller, requests: Requester, config: EndpointConfig
+    ) -> None:
         self._catalog = catalog
         self._tool_calls = tool_calls
+        self._requests = requests
+        self._list_ttl_ms = config.limits.list_ttl_ms
+        self._server = config.server
         server = config.server
         identity = {"name": server.name, "title": server.title, "version": server.version}
-        stamp = {"resultType": "complete", "_meta": {SERVER_INFO_KEY: identity}}
-        caching = {"ttlMs": config.limits.list_ttl_ms, "cacheScope": "private"}
-        self._list_tail = b"," + wire.to_json({**caching, **stamp})[1:]
-        self._discovery = wire.to_json(
-            {
-                "supportedVersions": list(MODERN_VERSIONS),
-                "capabilities": {"tools": {}},
-                "instructions": server.instructions,
-                **caching,
-                **stamp,
-            }
-        )
+        self._stamp = wire.to_json({"resultType": "complete", "_meta": {SERVER_INFO_KEY: identity}})[1:]
         self._methods: Mapping[str, Handler] = {
             "server/discover": self._discover,
-            "tools/list": self._list_tools,
             "tools/call": self._call_tool,
+            **{kind.method: partial(self._list, kind) for kind in KINDS},
+            **dict.fromkeys(NOT_OF_THIS_ERA, _refuse_method),
         }
 
     async def answer(self, post: Post) -> None:
@@ -87,40 +105,82 @@ class ModernLeg:
             raise Refusal(400, wire.INVALID_REQUEST, "Invalid request: the body must be one request or notification")
         message = decode_message(post.body)
         if isinstance(message, ClientNotification):
-            _check_version(post.headers.text(h.PROTOCOL_VERSION) or "")
+            version = post.headers.text(h.PROTOCOL_VERSION) or ""
+            _check_version(version)
+            await self._hear(post, message, version)
             await post.exchange.answer_empty(202)
             return
         if not isinstance(message, Request):
             raise Refusal(400, wire.INVALID_REQUEST, "Invalid request: the body must be one request or notification")
         post.request_id = message.id
         caller = _read_caller(post.headers, message)
-        handler = self._methods.get(message.method)
-        if handler is None:
-            raise Refusal(404, wire.METHOD_NOT_FOUND, f"Method not found: {message.method}")
-        await handler(post, message, caller)
+        await self._methods.get(message.method, self._relay)(post, message, caller)
 
     async def _discover(self, post: Post, request: Request, _: Caller) -> None:
-        await finish(post.exchange, post.accept, (200, wire.result_message(request.id, self._discovery)))
-
-    async def _list_tools(self, post: Post, request: Request, caller: Caller) -> None:
-        cursor = decode_parameters(ListParameters, request.params).cursor
-        page = await self._catalog.list_tools(post.ctx, caller, cursor=cursor)
-        following = b"" if page.next_cursor is None else b',"nextCursor":' + wire.to_json(page.next_cursor)
-        result = b'{"tools":%b%b%b' % (page.raw, following, self._list_tail)
+        offer = await self._catalog.offer(post.ctx)
+        instructions = offer.instructions if offer.is_mirror else self._server.instructions
+        said = {
+            "supportedVersions": list(MODERN_VERSIONS),
+            "capabilities": msgspec.Raw(offer.capabilities),
+            **({} if instructions is None else {"instructions": instructions}),
+        }
+        result = wire.to_json(said)[:-1] + self._tail(None)
         await finish(post.exchange, post.accept, (200, wire.result_message(request.id, result)))
+
+    async def _list(self, kind: ListKind, post: Post, request: Request, caller: Caller) -> None:
+        cursor = decode_parameters(ListParameters, request.params).cursor
+        page = await self._catalog.list_kind(post.ctx, caller, kind, cursor=cursor)
+        following = b"" if page.next_cursor is None else b',"nextCursor":' + wire.to_json(page.next_cursor)
+        result = b'{"%b":%b%b%b' % (kind.member.encode(), page.raw, following, self._tail(page.ttl_ms))
+        await finish(post.exchange, post.accept, (200, wire.result_message(request.id, result)))
+
+    def _tail(self, ttl_ms: int | None) -> bytes:
+        """The last members of an answer of our own: fresh for as long as its backends say, at most for our own time.
+
+        `private`, because what is listed depends on whose token it is (2026-07-28, Caching).
+        """
+        shortest = self._list_ttl_ms if ttl_ms is None else min(ttl_ms, self._list_ttl_ms)
+        return b',"ttlMs":%d,"cacheScope":"private",%b' % (shortest, self._stamp)
 
     async def _call_tool(self, post: Post, request: Request, caller: Caller) -> None:
         parameters = decode_parameters(CallParameters, request.params)
         optional_object(parameters.arguments, "params.arguments")
+        messages = self._tool_calls.call(post.ctx, caller, name=parameters.name, params=request.params)
+        await self._follow(post, request, messages, with_result_type)
+
+    async def _relay(self, post: Post, request: Request, caller: Caller) -> None:
+        """Everything that is not ours to answer, methods that we have never heard of included."""
+        is_read = request.method == "resources/read"
+        messages = self._requests.relay(post.ctx, caller, method=request.method, params=request.params)
+        await self._follow(post, request, messages, with_caching if is_read else with_result_type)
+
+    async def _follow(
+        self,
+        post: Post,
+        request: Request,
+        messages: AsyncGenerator[RelayMessage, None],
+        complete: Callable[[bytes], bytes],
+    ) -> None:
+        """Write what a request yields; `complete` adds to a result what 2026-07-28 requires of it."""
 
         def answer(final: Result | Failure) -> Answer:
             if isinstance(final, Result):
-                return 200, wire.result_message(request.id, with_result_type(final.raw))
-            status = MODERN_STATUS.get(final.code, 200)
-            return status, wire.error_message(request.id, final.code, final.message, final.data)
+                return 200, wire.result_message(request.id, complete(final.raw))
+            code = wire.INVALID_PARAMS if final.code == wire.RESOURCE_NOT_FOUND else final.code
+            return MODERN_STATUS.get(code, 200), wire.error_message(request.id, code, final.message, final.data)
 
-        messages = self._tool_calls.call(post.ctx, caller, name=parameters.name, params=request.params)
         await relay_call(post.exchange, post.accept, messages, answer)
+
+    async def _hear(self, post: Post, message: ClientNotification, version: str) -> None:
+        """Pass on what the gateway does not know. Cancelling is closing the stream in this era, and no notification."""
+        if message.method in KNOWN_NOTIFICATIONS:
+            return
+        caller = Caller(None, version, b"{}", b"{}", modern=True)
+        await self._requests.notify(post.ctx, caller, method=message.method, params=message.params)
+
+
+async def _refuse_method(_: Post, request: Request, __: Caller) -> None:
+    raise MethodUnknown(request.method)
 
 
 def _read_caller(headers: McpHeaders, request: Request) -> Caller:
@@ -201,3 +261,22 @@ def with_result_type(result: bytes) -> bytes:
         raise RelayError
     rest = body[1:].lstrip()
     return b'{"resultType":"complete"' + (b"" if rest[:1] == b"}" else b",") + rest
+
+
+def with_caching(result: bytes) -> bytes:
+    """What a read resource needs besides (2026-07-28, Caching): until when it is fresh, and that it is this caller's.
+
+    A backend of an older era does not say how long, so it is not kept at all. Input that is still required is no
+    answer yet and stays as it is.
+
+    Raises:
+        RelayError: The backend's result is not an object.
+    """
+    try:
+        fields = _fields_decoder.decode(result)
+    except msgspec.DecodeError:
+        raise RelayError from None
+    if bytes(fields.setdefault("resultType", msgspec.Raw(b'"complete"'))) == b'"complete"':
+        fields.setdefault("ttlMs", msgspec.Raw(b"0"))
+        fields["cacheScope"] = msgspec.Raw(b'"private"')
+    return wire.to_json(fields)

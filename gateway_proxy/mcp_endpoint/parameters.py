@@ -4,7 +4,7 @@ A field of the wrong shape is refused here by name. What it means is for the leg
 """
 
 import re
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -16,6 +16,7 @@ CLIENT_INFO_KEY: Final = "io.modelcontextprotocol/clientInfo"
 CLIENT_CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
 SERVER_INFO_KEY: Final = "io.modelcontextprotocol/serverInfo"
 
+LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 MaybeRaw = msgspec.Raw | msgspec.UnsetType
 
 
@@ -38,6 +39,18 @@ class ListParameters(msgspec.Struct):
     """`tools/list` and the other lists."""
 
     cursor: str | None = None
+
+
+class UriParameters(msgspec.Struct):
+    """`resources/subscribe` and `resources/unsubscribe`."""
+
+    uri: str
+
+
+class LevelParameters(msgspec.Struct):
+    """`logging/setLevel`."""
+
+    level: LogLevel
 
 
 class CancelledParameters(msgspec.Struct):
@@ -70,6 +83,8 @@ _DECODERS: Final[dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]] = {
         InitializeParameters,
         CallParameters,
         ListParameters,
+        UriParameters,
+        LevelParameters,
         CancelledParameters,
         EnvelopeParameters,
         EnvelopeMeta,

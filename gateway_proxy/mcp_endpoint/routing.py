@@ -5,11 +5,13 @@ from typing import Protocol
 
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.caller import Caller
+from gateway_proxy.router.listing import ListKind
 from gateway_proxy.router.messages import RelayMessage
+from gateway_proxy.router.offers import Offer
 
 
-class ListedTools(Protocol):
-    """One page of a tenant's tools: `raw` is the JSON array, names rewritten."""
+class Listed(Protocol):
+    """One page of what a tenant has of a kind: `raw` is the JSON array, names rewritten."""
 
     @property
     def raw(self) -> bytes: ...
@@ -17,12 +19,20 @@ class ListedTools(Protocol):
     @property
     def next_cursor(self) -> str | None: ...
 
+    @property
+    def ttl_ms(self) -> int | None: ...
 
-class ToolCatalog(Protocol):
-    """The merged list."""
 
-    async def list_tools(self, ctx: TenantContext, caller: Caller, *, cursor: str | None = None) -> ListedTools:
+class TenantCatalog(Protocol):
+    """The merged lists."""
+
+    async def list_kind(
+        self, ctx: TenantContext, caller: Caller, kind: ListKind, *, cursor: str | None = None
+    ) -> Listed:
         """Raises CursorInvalid."""
+
+    async def offer(self, ctx: TenantContext) -> Offer:
+        """What the backends can do together."""
 
 
 class ToolCaller(Protocol):
@@ -35,3 +45,15 @@ class ToolCaller(Protocol):
 
     async def notify(self, ctx: TenantContext, caller: Caller, *, method: str) -> None:
         """Tell the backends that hold a session for this very client what it says (`notifications/…`, no params)."""
+
+
+class Requester(Protocol):
+    """The one place where every other request goes to a backend."""
+
+    def relay(
+        self, ctx: TenantContext, caller: Caller, *, method: str, params: bytes
+    ) -> AsyncGenerator[RelayMessage, None]:
+        """As `ToolCaller.call`; raises PromptUnknown, ResourceUnknown, MethodUnknown too."""
+
+    async def notify(self, ctx: TenantContext, caller: Caller, *, method: str, params: bytes) -> None:
+        """Pass on a notification that the gateway does not know, where it is clear to whom."""

@@ -10,7 +10,7 @@ from typing import Final, Generic, Self, TypeVar
 
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.session import SessionRecord, UpstreamSessionRecord
-from gateway_proxy.sessions.store import SessionLimits, is_owned_by
+from gateway_proxy.sessions.store import Change, SessionLimits, is_owned_by
 
 MAX_SESSIONS: Final = 10_000
 MAX_UPSTREAM: Final = 10_000
@@ -70,6 +70,11 @@ class MemorySessionStore:
         held = self._living(record.id)
         if held is not None and _owner_of(held.record) == _owner_of(record):
             held.record = record
+
+    async def amend(self, record: SessionRecord, change: Change) -> None:
+        held = self._living(record.id)
+        if held is not None and _owner_of(held.record) == _owner_of(record):
+            held.record = change(held.record)
 
     async def end(self, session_id: str, *, tenant_id: str) -> None:
         held = self._sessions.get(session_id)

@@ -10,11 +10,12 @@ from typing import Final, Self
 from redis.asyncio import Redis
 
 from gateway_proxy.domain.clock import Clock
+from gateway_proxy.domain.errors import StorageUnavailable
 from gateway_proxy.domain.session import SessionRecord, UpstreamSessionRecord
 from gateway_proxy.sessions.cache import CopyCache
 from gateway_proxy.sessions.codec import decode_session, decode_upstream, encode_record
 from gateway_proxy.sessions.reachable import reachable
-from gateway_proxy.sessions.store import SESSION_ID, SessionLimits, is_owned_by
+from gateway_proxy.sessions.store import SESSION_ID, Change, SessionLimits, is_owned_by
 from gateway_proxy.storage.redis.keys import (
     session_key,
     session_news_channel,
@@ -25,6 +26,11 @@ from gateway_proxy.storage.redis.news import News
 
 COPY_SECONDS: Final = 30.0
 DEAF_COPY_SECONDS: Final = 2.0
+AMEND_ATTEMPTS: Final = 10
+REPLACE_IF_EQUAL: Final = (
+    "if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end "
+    "redis.call('set', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1"
+)
 DELETE_IF_EQUAL: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
 
@@ -93,6 +99,25 @@ class RedisSessionStore:
             )
             batch.publish(self._channel, self._news.encode(f"session {record.tenant_id} {record.id}"))
             await batch.execute()
+
+    async def amend(self, record: SessionRecord, change: Change) -> None:
+        name = session_key(record.tenant_id, record.id)
+        for _ in range(AMEND_ATTEMPTS):
+            async with reachable():
+                value = await self._redis.get(name)
+            stored = decode_session(value)
+            if not isinstance(value, bytes) or stored is None or _owner_key(stored) != _owner_key(record):
+                return
+            self._sessions.drop((record.tenant_id, record.id))
+            async with reachable():
+                written = await self._redis.eval(
+                    REPLACE_IF_EQUAL, 1, name, value, encode_record(change(stored)), _ms(self._limits.idle_seconds)
+                )
+                if written:
+                    news = self._news.encode(f"session {record.tenant_id} {record.id}")
+                    await self._redis.publish(self._channel, news)
+                    return
+        raise StorageUnavailable
 
     async def end(self, session_id: str, *, tenant_id: str) -> None:
         if SESSION_ID.fullmatch(session_id) is None:

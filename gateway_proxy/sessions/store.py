@@ -4,6 +4,7 @@ Nothing that knows Redis, and nothing that decides what a session may do, belong
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -11,6 +12,9 @@ from gateway_proxy.domain.session import SessionRecord, UpstreamSessionRecord
 
 SESSION_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 """What our ids look like; anything else was never issued and does not reach a key."""
+
+
+Change = Callable[[SessionRecord], SessionRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,12 @@ class SessionStore(Protocol):
 
     async def replace(self, record: SessionRecord) -> None:
         """Store a changed record. A session that ended meanwhile stays ended."""
+
+    async def amend(self, record: SessionRecord, change: Change) -> None:
+        """Apply a change to the session as it is stored now: it holds beside what other workers change meanwhile.
+
+        `change` may be asked more than once. A session that ended meanwhile stays ended.
+        """
 
     async def end(self, session_id: str, *, tenant_id: str) -> None:
         """Forget the session; every worker refuses it from now on."""

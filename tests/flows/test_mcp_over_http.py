@@ -21,7 +21,7 @@ from gateway_proxy.mcp_endpoint.config import EndpointConfig
 from gateway_proxy.router.messages import Failure, Notification, Result
 from gateway_proxy.sessions.memory_store import MemorySessionStore
 from tests.support.clock import FakeClock
-from tests.support.fake_router import FakeCatalog, FakeToolCalls
+from tests.support.fake_router import FakeCatalog, FakeRequests, FakeToolCalls
 from tests.support.mcp_backends import serve
 from tests.unit.mcp_endpoint.conftest import ECHO, JSON_AND_SSE, context, request
 
@@ -31,8 +31,8 @@ Mode = Literal["legacy", "auto", "2026-07-28"]
 class ListedCatalog(FakeCatalog):
     """One valid tool, for a client that validates."""
 
-    async def list_tools(self, ctx: Any, caller: Any, *, cursor: str | None = None) -> Any:
-        page = await super().list_tools(ctx, caller, cursor=cursor)
+    async def list_kind(self, ctx: Any, caller: Any, kind: Any, *, cursor: str | None = None) -> Any:
+        page = await super().list_kind(ctx, caller, kind, cursor=cursor)
         page.raw = b'[{"name":"echo","inputSchema":{"type":"object"}}]' if cursor is None else b"[]"
         return page
 
@@ -64,7 +64,7 @@ def calls() -> FakeToolCalls:
 async def url(calls: FakeToolCalls, clock: FakeClock) -> AsyncIterator[str]:
     """The endpoint's address."""
     config = EndpointConfig(public_url="http://127.0.0.1")
-    endpoint = McpEndpoint(ListedCatalog(), calls, MemorySessionStore(clock), clock, config)
+    endpoint = McpEndpoint(ListedCatalog(), calls, FakeRequests(), MemorySessionStore(clock), clock, config)
     async with serve(AsAnn(endpoint)) as base:
         yield f"{base}/mcp"
 

@@ -53,7 +53,7 @@ async def open_worker(
     store = sessions or MemorySessionStore(clock)
     backends = [http_backend(url, name, tenant_id="t2" if name == "other" else "t1") for name, url in urls.items()]
     async with open_relay(backends, clock=clock, records=store) as relay:
-        yield Worker(McpEndpoint(relay.catalog, relay.calls, store, clock, CONFIG), relay)
+        yield Worker(McpEndpoint(relay.catalog, relay.calls, relay.requests, store, clock, CONFIG), relay)
 
 
 @pytest.fixture

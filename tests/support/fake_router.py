@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway_proxy.domain.errors import CursorInvalid, GatewayError, ToolUnknown
+from gateway_proxy.domain.errors import CursorInvalid, GatewayError, MethodUnknown, ToolUnknown
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.caller import Caller
+from gateway_proxy.router.listing import TOOLS, ListKind
 from gateway_proxy.router.messages import (
     Failure,
     Notification,
@@ -18,6 +19,7 @@ from gateway_proxy.router.messages import (
     ServerRequest,
     Withdrawal,
 )
+from gateway_proxy.router.offers import EVERYTHING, Offer
 
 Step = RelayMessage | GatewayError | Callable[[], Awaitable[None]]
 
@@ -28,21 +30,50 @@ class FakePage:
 
     raw: bytes
     next_cursor: str | None
+    ttl_ms: int | None = None
 
 
 @dataclass
 class FakeCatalog:
-    """Two pages of tools per tenant."""
+    """Two pages of tools per tenant, and nothing of the other kinds."""
 
     callers: list[Caller] = field(default_factory=list)
 
-    async def list_tools(self, ctx: TenantContext, caller: Caller, *, cursor: str | None = None) -> FakePage:
+    async def list_kind(
+        self, ctx: TenantContext, caller: Caller, kind: ListKind, *, cursor: str | None = None
+    ) -> FakePage:
         self.callers.append(caller)
+        if kind is not TOOLS and cursor is None:
+            return FakePage(b"[]", None, ttl_ms=5)
         if cursor is None:
             return FakePage(b'[{"name":"%b__echo","x-vendor":1}]' % ctx.tenant.slug.encode(), 'two"')
         if cursor == 'two"':
             return FakePage(b"[]", None)
         raise CursorInvalid
+
+    async def offer(self, ctx: TenantContext) -> Offer:
+        return EVERYTHING
+
+
+@dataclass
+class FakeRequests:
+    """Requests are scripts by method, as tools are by name; what has none is an unknown method."""
+
+    scripts: dict[str, list[RelayMessage | GatewayError]] = field(default_factory=dict)
+    relayed: list[tuple[str, bytes]] = field(default_factory=list)
+    told: list[tuple[str, bytes]] = field(default_factory=list)
+
+    async def relay(
+        self, ctx: TenantContext, caller: Caller, *, method: str, params: bytes
+    ) -> AsyncGenerator[RelayMessage, None]:
+        self.relayed.append((method, params))
+        for step in self.scripts.get(method, [MethodUnknown(method)]):
+            if isinstance(step, GatewayError):
+                raise step
+            yield step
+
+    async def notify(self, ctx: TenantContext, caller: Caller, *, method: str, params: bytes) -> None:
+        self.told.append((method, params))
 
 
 @dataclass

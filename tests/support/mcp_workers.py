@@ -13,7 +13,7 @@ from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
 from gateway_proxy.mcp_endpoint.config import EndpointConfig, EndpointLimits
-from gateway_proxy.sessions.redis_mailbox import RedisMailbox
+from gateway_proxy.sessions.opening import open_crossing
 from gateway_proxy.sessions.redis_store import RedisSessionStore
 from tests.support.asgi import AsgiClient, Conversation
 from tests.support.clock import FakeClock
@@ -67,11 +67,12 @@ async def open_workers(
         for _ in range(count):
             own = await stack.enter_async_context(AsyncExitStack())
             store = await own.enter_async_context(RedisSessionStore(redis, clock))
-            mailbox = await own.enter_async_context(RedisMailbox(redis, clock))
+            crossing = await own.enter_async_context(open_crossing(redis, clock))
             relay = await own.enter_async_context(
                 open_relay(backends, clock=clock, records=store, runner=runner, runner_key=runner_key)
             )
-            endpoint = McpEndpoint(relay.catalog, relay.calls, store, clock, config, mailbox=mailbox)
+            endpoint = McpEndpoint(relay.catalog, relay.calls, relay.requests, store, clock, config, crossing=crossing)
+            own.push_async_callback(endpoint.close)
             workers.append(McpWorker(endpoint, relay, own))
         yield workers
 

@@ -14,9 +14,10 @@ from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
 from gateway_proxy.mcp_endpoint.config import EndpointConfig, EndpointLimits, ServerIdentity
 from gateway_proxy.router.messages import Notification, Result
 from gateway_proxy.sessions.memory_store import MemorySessionStore
+from gateway_proxy.sessions.opening import Crossing
 from tests.support.asgi import AsgiClient, Conversation, Reply
 from tests.support.clock import FakeClock
-from tests.support.fake_router import FakeCatalog, FakeToolCalls
+from tests.support.fake_router import FakeCatalog, FakeRequests, FakeToolCalls
 
 JSON_AND_SSE = "application/json, text/event-stream"
 META = {
@@ -130,6 +131,12 @@ def calls() -> FakeToolCalls:
 
 
 @pytest.fixture
+def requests() -> FakeRequests:
+    """The other methods."""
+    return FakeRequests()
+
+
+@pytest.fixture
 def sessions(clock: FakeClock) -> MemorySessionStore:
     """The session store of one process."""
     return MemorySessionStore(clock)
@@ -156,6 +163,7 @@ def welcome() -> dict[str, bool]:
 def endpoint(
     catalog: FakeCatalog,
     calls: FakeToolCalls,
+    requests: FakeRequests,
     sessions: MemorySessionStore,
     clock: FakeClock,
     config: EndpointConfig,
@@ -166,7 +174,14 @@ def endpoint(
     async def is_still_welcome(_: Any) -> bool:
         return welcome["value"]
 
-    return McpEndpoint(catalog, calls, sessions, clock, config, is_still_welcome=is_still_welcome)
+    return McpEndpoint(catalog, calls, requests, sessions, clock, config, is_still_welcome=is_still_welcome)
+
+
+def make_endpoint(
+    calls: FakeToolCalls, sessions: MemorySessionStore, clock: FakeClock, config: EndpointConfig, crossing: Crossing
+) -> McpEndpoint:
+    """A worker of several."""
+    return McpEndpoint(FakeCatalog(), calls, FakeRequests(), sessions, clock, config, crossing=crossing)
 
 
 Connect = Callable[..., McpClient]

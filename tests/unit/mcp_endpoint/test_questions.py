@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,12 +10,14 @@ import pytest
 from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
 from gateway_proxy.mcp_endpoint.config import EndpointConfig
 from gateway_proxy.router.messages import Notification, Result, ServerRequest, Withdrawal
+from gateway_proxy.sessions.memory_event_log import MemoryEventLog
 from gateway_proxy.sessions.memory_mailbox import MemoryMailbox, PostOffice
 from gateway_proxy.sessions.memory_store import MemorySessionStore
+from gateway_proxy.sessions.opening import Crossing
 from tests.support.asgi import AsgiClient, Conversation
 from tests.support.clock import FakeClock
-from tests.support.fake_router import FakeCatalog, FakeToolCalls
-from tests.unit.mcp_endpoint.conftest import ECHO, PROGRESS, McpClient, context, request
+from tests.support.fake_router import FakeToolCalls
+from tests.unit.mcp_endpoint.conftest import ECHO, PROGRESS, McpClient, context, make_endpoint, request
 
 CAPABILITIES: dict[str, Any] = {"elicitation": {}, "sampling": {}, "roots": {}}
 LOG = Notification(b'{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"l"}}')
@@ -70,16 +71,14 @@ def asker() -> Asker:
 
 
 @pytest.fixture
-def workers(
-    catalog: FakeCatalog, sessions: MemorySessionStore, clock: FakeClock, config: EndpointConfig, asker: Asker
-) -> TwoWorkers:
+def workers(sessions: MemorySessionStore, clock: FakeClock, config: EndpointConfig, asker: Asker) -> TwoWorkers:
     """`ask` asks between a progress report and a log message."""
     calls = FakeToolCalls(scripts={"ask": [PROGRESS, asker.ask(), LOG, asker.wait, ECHO]})
-    office = PostOffice()
-    make: Callable[[], McpEndpoint] = lambda: McpEndpoint(  # noqa: E731 - one line, twice
-        catalog, calls, sessions, clock, config, mailbox=MemoryMailbox(office)
+    office, event_log = PostOffice(), MemoryEventLog(clock)
+    first, second = (
+        make_endpoint(calls, sessions, clock, config, Crossing(MemoryMailbox(office), event_log)) for _ in range(2)
     )
-    return TwoWorkers(make(), make(), calls)
+    return TwoWorkers(first, second, calls)
 
 
 async def asked(conversation: Conversation) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from gateway_proxy.router.messages import Notification, ServerRequest
 from gateway_proxy.sessions.memory_store import MemorySessionStore
 from tests.support.asgi import AsgiClient
 from tests.support.clock import FakeClock
-from tests.support.fake_router import FakeCatalog, FakeToolCalls
+from tests.support.fake_router import FakeCatalog, FakeRequests, FakeToolCalls
 from tests.unit.mcp_endpoint.conftest import ECHO, PROGRESS, Connect, McpClient, ModernClient, context, request
 
 
@@ -278,7 +278,7 @@ async def test_a_reader_that_does_not_read_is_dropped(
         "headers": [(b"content-type", b"application/json")],
         "state": {"tenant_context": context()},
     }
-    endpoint = McpEndpoint(catalog, calls, sessions, clock, config)
+    endpoint = McpEndpoint(catalog, calls, FakeRequests(), sessions, clock, config)
     task = asyncio.create_task(endpoint(scope, inbox.get, send))
     await blocked.wait()
     clock.advance(31)
@@ -305,7 +305,7 @@ async def test_a_quick_call_starts_no_task(
 ) -> None:
     """performance.md: nothing on the hot path that is not needed."""
     patient = replace(config, limits=EndpointLimits())
-    endpoint = McpEndpoint(catalog, calls, sessions, clock, patient)
+    endpoint = McpEndpoint(catalog, calls, FakeRequests(), sessions, clock, patient)
     client = McpClient(AsgiClient(endpoint, {"tenant_context": context()}))
     before = asyncio.all_tasks()
     conversation = client.begin(request("tools/call", {"name": "echo"}))
@@ -347,7 +347,7 @@ async def test_a_fault_in_the_attendant_ends_the_call_and_is_not_swallowed(
     async def broken(_: Any) -> bool:
         raise ArithmeticError
 
-    endpoint = McpEndpoint(catalog, calls, sessions, clock, config, is_still_welcome=broken)
+    endpoint = McpEndpoint(catalog, calls, FakeRequests(), sessions, clock, config, is_still_welcome=broken)
     client = McpClient(AsgiClient(endpoint, {"tenant_context": context()}))
     conversation = client.begin(request("tools/call", {"name": "slow_progress"}))
     with pytest.raises(ArithmeticError):
@@ -370,7 +370,7 @@ async def test_a_token_that_cannot_be_looked_up_is_trusted_for_a_while_only(
     async def away(_: Any) -> bool:
         raise StorageUnavailable
 
-    endpoint = McpEndpoint(catalog, calls, sessions, clock, config, is_still_welcome=away)
+    endpoint = McpEndpoint(catalog, calls, FakeRequests(), sessions, clock, config, is_still_welcome=away)
     client = McpClient(AsgiClient(endpoint, {"tenant_context": context()}))
     conversation = client.begin(request("tools/call", {"name": "slow_progress"}))
     for _ in range(3):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway_proxy.domain.session import SessionRecord, UpstreamSessionRecord
-from gateway_proxy.sessions.store import SessionStore
+from gateway_proxy.sessions.store import Change, SessionStore
 from tests.unit.sessions.conftest import LIMITS, Workers
 
 MakeSession = Callable[..., SessionRecord]
@@ -175,3 +175,24 @@ async def test_an_upstream_session_without_use_is_forgotten(
     await workers.pass_time(LIMITS.upstream_seconds + 1)
 
     assert await store.find_upstream("k", tenant_id="acme") is None
+
+
+async def test_changes_made_at_the_same_time_all_hold(store: SessionStore, session: MakeSession) -> None:
+    """relay.md 2: subscriptions of one session may be asked for at once, at several workers."""
+    await store.add(session())
+
+    def with_uri(number: int) -> Change:
+        return lambda now: replace(now, subscriptions=now.subscriptions | {f"a://{number}"})
+
+    await asyncio.gather(*(store.amend(session(), with_uri(number)) for number in range(8)))
+    found = await find(store, session())
+    assert found is not None
+    assert found.subscriptions == {f"a://{number}" for number in range(8)}
+
+
+async def test_a_session_that_ended_is_not_amended_to_life(store: SessionStore, session: MakeSession) -> None:
+    """2025-11-25, Session Management: an ended session stays ended."""
+    await store.add(session())
+    await store.end("s1", tenant_id="acme")
+    await store.amend(session(), lambda now: replace(now, log_level="debug"))
+    assert await find(store, session()) is None
