@@ -48,6 +48,8 @@ class Gateway:
             finally:
                 self._drain()
                 self._app = None
+                if self._endpoint is not None:
+                    await self._endpoint.close()
                 await connections.close()
 
     async def _live(self, receive: Receive, send: Send) -> None:

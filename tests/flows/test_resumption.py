@@ -1,0 +1,139 @@
+"""Streams that break, through two workers with Redis between them: what was missed is read at the other worker."""
+
+import asyncio
+
+from redis.asyncio import Redis
+
+from gateway_proxy.sessions.event_log import LogName
+from gateway_proxy.sessions.redis_event_log import RedisEventLog
+from tests.support.clock import FakeClock
+from tests.support.mcp_backends import Http, McpBackend, demo_backend, serve, text
+from tests.support.mcp_workers import open_workers
+from tests.support.relay_rooms import http_backend
+from tests.unit.mcp_endpoint.conftest import request
+from tests.unit.mcp_endpoint.test_kept_streams import events, read_events
+
+
+def polling_backend(release: asyncio.Event) -> McpBackend:
+    """Its tool `polls` hangs up before the result and gives it to whoever comes back (SEP-1699)."""
+    backend = demo_backend()
+    waiting: dict[str, object] = {}
+
+    async def polls(http: Http) -> None:
+        waiting["id"] = http.message["id"]
+        await http.stream(b"id: up-1\nretry: 10\ndata: \n\n")
+        await http.end()
+
+    async def resume(http: Http) -> None:
+        if http.headers.get("last-event-id") != "up-1":
+            await http.raw(405, b"")
+            return
+        await release.wait()
+        await http.event({"jsonrpc": "2.0", "id": waiting["id"], "result": text("polled")}, event_id="up-2")
+        await http.end()
+
+    async def slow(http: Http) -> None:
+        await http.progress(1)
+        await release.wait()
+        await http.progress(2)
+        await http.result(text("slow"))
+
+    backend.tools.update(polls=polls, slow=slow)
+    backend.handlers["GET"] = resume
+    return backend
+
+
+async def test_a_backend_that_polls_is_polled_by_our_client_at_another_worker(redis_url: str, clock: FakeClock) -> None:
+    """The conformance scenario server-sse-polling, with the reconnection at the other worker."""
+    release = asyncio.Event()
+    async with (
+        serve(polling_backend(release)) as url,
+        open_workers(redis_url, [http_backend(url)], clock) as (first, second),
+    ):
+        session_id = await first.open_session()
+        begun = first.client(session_id=session_id).begin(request("tools/call", {"name": "calc__polls"}))
+        [primed] = await read_events(begun, 1)
+        assert (primed.data, primed.retry) == (None, 1000)
+        while begun.seen[-1].get("more_body", True):
+            await begun.next()
+        resumed = second.client(session_id=session_id).open("GET", last_event_id=primed.id)
+        await resumed.until_body(b": ping")
+        release.set()
+        [final] = events((await resumed.reply()).body)
+        assert final.data["result"]["content"][0]["text"] == "polled"
+        assert final.data["id"] == 1
+
+
+async def test_a_stream_that_broke_is_read_to_its_end_at_another_worker(redis_url: str, clock: FakeClock) -> None:
+    """issue 3: Last-Event-ID resumption, any worker; Redis holds nothing before the client has left."""
+    release = asyncio.Event()
+    redis = Redis.from_url(redis_url)
+    async with (
+        serve(polling_backend(release)) as url,
+        open_workers(redis_url, [http_backend(url)], clock) as (first, second),
+    ):
+        session_id = await first.open_session()
+        params = {"name": "calc__slow", "_meta": {"progressToken": "t"}}
+        begun = first.client(session_id=session_id).begin(request("tools/call", params, request_id="s"))
+        seen = await read_events(begun, 2)
+        assert not await redis.keys("*:events:*")
+        begun.hang_up()
+        resumed = second.client(session_id=session_id).open("GET", last_event_id=seen[-1].id)
+        await resumed.until_body(b": ping")
+        release.set()
+        progress, final = events((await resumed.reply()).body)
+        assert progress.data["params"] == {"progressToken": "t", "progress": 2}
+        assert final.data["id"] == "s"
+        async with asyncio.timeout(5):
+            await begun.task
+        for key in await redis.keys("*:events:*"):
+            assert await redis.pttl(key) > 0
+    await redis.aclose()
+
+
+async def test_what_belongs_to_no_call_reaches_the_session_from_any_worker(redis_url: str, clock: FakeClock) -> None:
+    """relay.md 3: written at one worker, read on the stream that another holds, and again after a reconnection."""
+    redis = Redis.from_url(redis_url)
+    async with (
+        serve(demo_backend()) as url,
+        open_workers(redis_url, [http_backend(url)], clock) as (first, second),
+        RedisEventLog(redis) as third,
+    ):
+        session_id = await first.open_session()
+        stream = second.client(session_id=session_id).open("GET")
+        await read_events(stream, 1)
+        await third.tell(LogName("t1", session_id), b'{"jsonrpc":"2.0","method":"notifications/message"}')
+        told = (await read_events(stream, 2))[1]
+        assert told.data["method"] == "notifications/message"
+        stream.hang_up()
+        async with asyncio.timeout(5):
+            await stream.task
+        await third.tell(LogName("t1", session_id), b'{"jsonrpc":"2.0","method":"notifications/message","params":{}}')
+        resumed = first.client(session_id=session_id).open("GET", last_event_id=told.id)
+        assert [event.data["params"] for event in await read_events(resumed, 1)] == [{}]
+        resumed.hang_up()
+        async with asyncio.timeout(5):
+            await resumed.task
+    await redis.aclose()
+
+
+async def test_a_dead_worker_is_a_clear_error_and_not_a_second_run(redis_url: str, clock: FakeClock) -> None:
+    """relay.md 6: the worker that read the call's stream is gone, and the call with it."""
+    release = asyncio.Event()
+    backend = polling_backend(release)
+    async with (
+        serve(backend) as url,
+        open_workers(redis_url, [http_backend(url)], clock) as (first, second),
+    ):
+        session_id = await first.open_session()
+        params = {"name": "calc__slow", "_meta": {"progressToken": "t"}}
+        begun = first.client(session_id=session_id).begin(request("tools/call", params, request_id="s"))
+        seen = await read_events(begun, 2)
+        begun.task.cancel()
+        await asyncio.gather(begun.task, return_exceptions=True)
+        await first.stack.aclose()
+        resumed = second.client(session_id=session_id).open("GET", last_event_id=seen[-1].id)
+        [error] = events((await resumed.reply()).body)
+        assert error.data["id"] == "s"
+        assert error.data["error"]["code"] == -32000
+        assert len(backend.calls("tools/call")) == 1
