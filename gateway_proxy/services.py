@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
@@ -42,6 +43,8 @@ from gateway_proxy.storage.sql.database import Database
 from gateway_proxy.storage.sql.housekeeping import Housekeeping
 from gateway_proxy.telemetry.audit import AuditTrail
 from gateway_proxy.telemetry.metrics import Metrics
+
+BROOM_SECONDS: Final = 2.0  # for the batch under way when the worker stops
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,9 @@ async def _housekeeping(core: Core) -> AsyncIterator[None]:
         yield
     finally:
         broom.stop()
-        await task
+        await asyncio.wait({task}, timeout=BROOM_SECONDS)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @asynccontextmanager

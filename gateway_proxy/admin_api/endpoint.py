@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
@@ -21,19 +21,30 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One path. An instance is an ASGI app, so that Starlette leaves the methods, and thus the 405 body, to us."""
+    """One path. An instance is an ASGI app, so that Starlette leaves the methods, and thus the 405 body, to us.
 
-    handlers: Mapping[str, Handler] = field(default_factory=dict)
+    `own_origin` is that of the gateway's pages: a page of any other is refused, whatever token it got hold of (security
+    incident 2). Programs send no Origin.
+    """
+
+    own_origin: str
+    handlers: Mapping[str, Handler]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
+            self._check_origin(scope)
             response = await self._handler(scope["method"])(Request(scope, receive))
         except Refused as error:
             response = refusal(error)
         except GatewayError as error:
             response = refusal(refused_for(error))
         await response(scope, receive, send)
+
+    def _check_origin(self, scope: Scope) -> None:
+        origins = [value for name, value in scope["headers"] if name == b"origin"]
+        if origins and origins != [self.own_origin.encode("ascii")]:
+            raise Refused(403, "Pages of other origins may not administer this gateway.")
 
     def _handler(self, method: str) -> Handler:
         handler = self.handlers.get("GET" if method == "HEAD" else method)

@@ -1,39 +1,48 @@
-"""The routes of the admin surface, in one list. The doors before them are the composition root's."""
+"""The routes of the admin surface, in two lists. The doors before them are the composition root's."""
 
 from dataclasses import dataclass
 
 from starlette.routing import Route
 
-from gateway_proxy.admin_api.endpoint import Endpoint
+from gateway_proxy.admin_api.endpoint import Endpoint, Handler
 from gateway_proxy.admin_api.mcp_backends import McpBackends, McpBackendTools
+from gateway_proxy.admin_api.metrics import MetricsPage
 from gateway_proxy.admin_api.servers import Servers, Tools
 from gateway_proxy.admin_api.status import StatusPage
 from gateway_proxy.provisioning.backend_edits import BackendEdits
 from gateway_proxy.router.catalog import Catalog
+from gateway_proxy.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True)
 class AdminServices:
     """What the handlers are made of."""
 
+    public_url: str
     edits: BackendEdits
     catalog: Catalog
+    metrics: Metrics
     version: str
 
 
-def admin_routes(services: AdminServices) -> list[Route]:
+def tenant_routes(services: AdminServices) -> list[Route]:
     """Everything that acts in one tenant."""
     servers, tools = Servers(services.edits), Tools(services.catalog)
     backends = McpBackends(services.edits)
     backend_tools = McpBackendTools(services.edits, services.catalog)
     status = StatusPage(services.catalog, services.version)
-    one = {"GET": backends.find, "PUT": backends.put, "DELETE": backends.remove}
-    return [
-        Route("/status", Endpoint({"GET": status.handle})),
-        Route("/servers", Endpoint({"GET": servers.list_names, "POST": servers.add})),
-        Route("/servers/{name}", Endpoint({"DELETE": servers.remove})),
-        Route("/tools", Endpoint({"GET": tools.list_names})),
-        Route("/admin/mcp", Endpoint({"GET": backends.list_all})),
-        Route("/admin/mcp/{name}", Endpoint(one)),
-        Route("/admin/mcp/{name}/tools", Endpoint({"GET": backend_tools.list_all})),
-    ]
+    table: dict[str, dict[str, Handler]] = {
+        "/status": {"GET": status.handle},
+        "/servers": {"GET": servers.list_names, "POST": servers.add},
+        "/servers/{name}": {"DELETE": servers.remove},
+        "/tools": {"GET": tools.list_names},
+        "/admin/mcp": {"GET": backends.list_all},
+        "/admin/mcp/{name}": {"GET": backends.find, "PUT": backends.put, "DELETE": backends.remove},
+        "/admin/mcp/{name}/tools": {"GET": backend_tools.list_all},
+    }
+    return [Route(path, Endpoint(services.public_url, handlers)) for path, handlers in table.items()]
+
+
+def platform_routes(services: AdminServices) -> list[Route]:
+    """What is about the whole process."""
+    return [Route("/metrics", Endpoint(services.public_url, {"GET": MetricsPage(services.metrics).handle}))]

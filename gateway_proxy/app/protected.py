@@ -7,9 +7,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 from starlette.types import Scope as Connection
 
-from gateway_proxy.admin_api.endpoint import Endpoint
-from gateway_proxy.admin_api.metrics import MetricsPage
-from gateway_proxy.admin_api.routes import AdminServices, admin_routes
+from gateway_proxy.admin_api.routes import AdminServices, platform_routes, tenant_routes
 from gateway_proxy.app.doors import Door
 from gateway_proxy.auth.bearer import read_bearer
 from gateway_proxy.auth.error_bodies import admin_body, json_rpc_body
@@ -69,12 +67,12 @@ def admin_surface(services: Services) -> list[Route]:
         limiter=services.limiter,
         announce=relay.backend_news.announce,
     )
+    rooms = AdminServices(core.settings.public_url, edits, relay.catalog, services.metrics, VERSION)
     in_tenant = Door(Scope.ADMIN, admin_body, platform_key="in a tenant")
     about_all = Door(Scope.ADMIN, admin_body, platform_key="without a tenant")
-    metrics = Route("/metrics", Endpoint({"GET": MetricsPage(services.metrics).handle}))
     return [
-        *(in_tenant.guarded(route, services) for route in admin_routes(AdminServices(edits, relay.catalog, VERSION))),
-        about_all.guarded(metrics, services),
+        *(in_tenant.guarded(route, services) for route in tenant_routes(rooms)),
+        *(about_all.guarded(route, services) for route in platform_routes(rooms)),
     ]
 
 

@@ -179,19 +179,15 @@ async def test_a_disabled_server_is_stored_without_a_trial(site: AdminSite) -> N
         ({"transport": "openapi", "url": "https://172.16.0.9/openapi.json"}, ["url"]),
     ],
 )
-@pytest.mark.parametrize("way", ["POST", "PUT"])
 async def test_a_tenant_s_administrator_may_not_define_what_only_the_operator_may(
-    site: AdminSite, server: dict[str, Any], fields: list[str], way: str
+    site: AdminSite, server: dict[str, Any], fields: list[str]
 ) -> None:
     """Contract, Surfaces: 422 with details naming the field; the same for the connect test."""
-    if way == "POST":
-        response = await site.post({"calc": server}, token=site.admin)
-        prefix = "mcpServers.calc."
-    else:
-        response = await site.ask("PUT", "/admin/mcp/calc", token=site.admin, body=server)
-        prefix = ""
-    assert response.status_code == 422
-    assert [detail.partition(":")[0] for detail in response.json()["details"]] == [prefix + name for name in fields]
+    posted = await site.post({"calc": server}, token=site.admin)
+    put = await site.ask("PUT", "/admin/mcp/calc", token=site.admin, body=server)
+    for response, prefix in ((posted, "mcpServers.calc."), (put, "")):
+        assert response.status_code == 422
+        assert [detail.partition(":")[0] for detail in response.json()["details"]] == [prefix + name for name in fields]
     assert await site.names() == []
 
 
@@ -233,10 +229,10 @@ async def test_a_name_that_differs_from_a_stored_one_in_case_is_refused(site: Ad
     assert response.json()["details"] == ['mcpServers.CALC: the name "CALC" differs from "calc" only in case']
 
 
-@pytest.mark.parametrize("name", ["none", "a%00b", "%F0%9F%98%80", "x" * 3000, "..%2f..%2fetc"])
-async def test_a_server_that_nobody_has_is_a_404(site: AdminSite, name: str) -> None:
+async def test_a_server_that_nobody_has_is_a_404(site: AdminSite) -> None:
     """B11; no name, however odd, becomes a fault of ours."""
-    assert (await site.ask("DELETE", f"/servers/{name}")).status_code == 404
+    for name in ("none", "a%00b", "%F0%9F%98%80", "x" * 3000, "..%2f..%2fetc"):
+        assert (await site.ask("DELETE", f"/servers/{name}")).status_code == 404
 
 
 async def test_every_change_is_in_the_audit_trail(site: AdminSite, allowed_url: str) -> None:

@@ -1,0 +1,162 @@
+"""Managing a running gateway: `serve --workers 2` on PostgreSQL and Redis, real processes, a real stdio server."""
+
+import asyncio
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+import pytest
+
+from tests.support.gateway import GatewayProcess
+from tests.support.mcp_wire import Wire, text_of
+from tests.support.topology import Topology, running_topology
+
+KEY = "platform-key-for-tests-0123456789abcdef"
+DEMO = {"command": sys.executable, "args": ["-m", "gateway_proxy.demo"]}
+ROUNDS = 12
+
+
+@asynccontextmanager
+async def two_workers(database_url: str, redis_url: str) -> AsyncIterator[Topology]:
+    """One gateway of two workers, with a runner beside it."""
+    async with running_topology(
+        database_url=database_url,
+        redis_url=redis_url,
+        gateways=1,
+        workers=2,
+        environment={"GATEWAY_ADMIN_API_KEY": KEY},
+    ) as topology:
+        yield topology
+
+
+@pytest.fixture
+async def topology(postgres_url: str, redis_url: str) -> AsyncIterator[Topology]:
+    async with two_workers(postgres_url, redis_url) as topology:
+        yield topology
+
+
+class Fresh(httpx2.AsyncClient):
+    """A client with a new connection for each request, so that the kernel spreads them over the workers."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=60,
+            limits=httpx2.Limits(max_keepalive_connections=0),
+        )
+
+
+async def operate(topology: Topology, method: str, path: str, body: Any = None) -> httpx2.Response:
+    """What the operator asks with the platform key, in acme."""
+    async with Fresh(KEY) as http:
+        return await http.request(method, f"{topology.gateways[0].url}{path}", params={"tenant": "acme"}, json=body)
+
+
+async def lists(topology: Topology, token: str) -> list[list[str]]:
+    """The lists of many fresh connections, one after the other: both workers are among them."""
+    found = []
+    async with Fresh(token) as http:
+        for _ in range(ROUNDS):
+            found.append(await Wire(http, f"{topology.gateways[0].url}/mcp").tool_names())
+    return found
+
+
+def workers(gateway: GatewayProcess) -> list[psutil.Process]:
+    """The worker processes of a gateway."""
+    assert gateway.process is not None
+    found = []
+    for child in psutil.Process(gateway.process.pid).children():
+        if "spawn_main" in " ".join(child.cmdline()):
+            found.append(child)
+    return found
+
+
+def count(page: str, pattern: str) -> float:
+    """The sum of the samples whose name and labels match."""
+    return sum(float(line.rpartition(" ")[2]) for line in page.splitlines() if re.match(pattern, line))
+
+
+async def scrape(topology: Topology) -> str:
+    """The metrics page, by whichever worker answers."""
+    response = await operate(topology, "GET", "/metrics")
+    assert response.status_code == 200
+    return response.text
+
+
+async def test_servers_come_and_go_in_both_workers(topology: Topology) -> None:
+    """B9-B12 with a stdio server that the platform key defines; its tools vanish at once everywhere."""
+    token = await asyncio.to_thread(topology.token, "ann@example.com", "acme", "mcp")
+    before = await lists(topology, token)
+    assert all(names == before[0] for names in before)
+    assert (await operate(topology, "GET", "/servers")).json() == {"servers": ["demo"]}
+
+    added = await operate(topology, "POST", "/servers", {"mcpServers": {"more": DEMO}})
+    assert (added.status_code, added.json()) == (200, {"added": ["more"]})
+    expected = sorted([*before[0], *(name.replace("demo__", "more__") for name in before[0])])
+    assert all(names == expected for names in await lists(topology, token))
+    async with Fresh(token) as http:
+        wire = Wire(http, f"{topology.gateways[0].url}/mcp")
+        answers = [text_of(await wire.call("more__add", {"a": 2, "b": number})) for number in range(ROUNDS)]
+    assert answers == [str(2 + number) for number in range(ROUNDS)]
+
+    removed = await operate(topology, "DELETE", "/servers/more")
+    assert removed.json() == {"removed": "more"}
+    assert all(names == before[0] for names in await lists(topology, token))
+    assert (await operate(topology, "GET", "/tools")).json()["tools"] == {"demo": before[0]}
+
+
+async def test_what_was_added_outlives_a_restart_with_the_same_file(topology: Topology) -> None:
+    """D11: live at once, and kept; the file is applied at every start."""
+    await operate(topology, "POST", "/servers", {"mcpServers": {"more": DEMO}})
+    gateway = topology.gateways[0]
+    assert await asyncio.to_thread(gateway.stop) == 0
+    gateway.start()
+    await gateway.wait_until_ready()
+    assert (await operate(topology, "GET", "/servers")).json() == {"servers": ["demo", "more"]}
+
+
+async def test_a_tenant_s_administrator_manages_its_own_tenant_only(topology: Topology) -> None:
+    """B12: scope `admin` in that tenant; a command is the operator's alone."""
+    token = await asyncio.to_thread(topology.token, "bob@example.com", "rival", "admin")
+    base = topology.gateways[0].url
+    async with Fresh(token) as http:
+        assert (await http.get(f"{base}/servers", params={"tenant": "acme"})).json() == {"servers": ["secret-lab"]}
+        refused = await http.post(f"{base}/servers", json={"mcpServers": {"x": DEMO}})
+        assert (refused.status_code, refused.json()["details"][0].partition(":")[0]) == (422, "mcpServers.x.command")
+        assert (await http.delete(f"{base}/servers/demo")).status_code == 404
+        assert (await http.delete(f"{base}/servers/secret-lab")).status_code == 200
+    assert (await operate(topology, "GET", "/servers")).json() == {"servers": ["demo"]}
+
+
+async def test_counts_of_two_workers_add_up_and_outlive_a_worker(topology: Topology) -> None:
+    """Issue 3: /metrics with several workers; contract: `/metrics` opens with the platform key."""
+    token = await asyncio.to_thread(topology.token, "ann@example.com", "acme", "mcp")
+    base = topology.gateways[0].url
+    calls = r'gateway_tool_calls_total\{outcome="ok",surface="mcp"\}'
+    async with Fresh(token) as http:
+        for _ in range(2 * ROUNDS):
+            assert text_of(await Wire(http, f"{base}/mcp").call("demo__add", {"a": 1, "b": 1})) == "2"
+    pages = [await scrape(topology) for _ in range(6)]
+    assert [count(page, calls) for page in pages] == [2 * ROUNDS] * 6
+    assert count(pages[0], r'gateway_tool_call_seconds_count\{surface="mcp"\}') == 2 * ROUNDS
+
+    (folder,) = (topology.folder / "data").glob("metrics-*")
+    counting = {path.name for path in folder.glob("counter_*.db")}
+    assert counting == {f"counter_{worker.pid}.db" for worker in workers(topology.gateways[0])}
+
+    victim = workers(topology.gateways[0])[0]
+    victim.send_signal(signal.SIGKILL)
+    async with asyncio.timeout(30):
+        while not (folder / "counter_gone.db").exists() or len(workers(topology.gateways[0])) < 2:
+            await asyncio.sleep(0.1)
+    assert not (folder / f"counter_{victim.pid}.db").exists()
+    assert {count(await scrape(topology), calls) for _ in range(6)} == {2 * ROUNDS}
+
+    assert await asyncio.to_thread(topology.gateways[0].stop) == 0
+    assert list(Path(topology.folder / "data").glob("*metrics-*")) == []
