@@ -14,7 +14,7 @@ from gateway_proxy.auth.error_bodies import admin_body, json_rpc_body
 from gateway_proxy.domain.errors import AuthError
 from gateway_proxy.domain.principal import Scope
 from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
-from gateway_proxy.mcp_endpoint.config import EndpointConfig, ServerIdentity
+from gateway_proxy.mcp_endpoint.config import EndpointConfig, IsStillWelcome, ServerIdentity
 from gateway_proxy.provisioning.backend_edits import BackendEdits
 from gateway_proxy.services import Services
 from gateway_proxy.storage.sql.assistants import list_assistants
@@ -87,7 +87,15 @@ def mcp_surface(services: Services) -> tuple[McpEndpoint, ASGIApp]:
             return False
         return Scope.MCP in verified.principal.scopes
 
-    endpoint = McpEndpoint(
+    endpoint = mcp_endpoint(services, is_still_welcome)
+    resource_metadata = f"{settings.public_url}/.well-known/oauth-protected-resource/mcp"
+    return endpoint, Door(Scope.MCP, json_rpc_body, resource_metadata).before(endpoint, services)
+
+
+def mcp_endpoint(services: Services, is_still_welcome: IsStillWelcome | None = None) -> McpEndpoint:
+    """The endpoint behind every MCP transport. Without a check of tokens it is for the local operator only."""
+    settings = services.core.settings
+    return McpEndpoint(
         services.relay.catalog,
         services.relay.tool_calls,
         services.relay.requests,
@@ -97,5 +105,3 @@ def mcp_surface(services: Services) -> tuple[McpEndpoint, ASGIApp]:
         is_still_welcome=is_still_welcome,
         crossing=services.crossing,
     )
-    resource_metadata = f"{settings.public_url}/.well-known/oauth-protected-resource/mcp"
-    return endpoint, Door(Scope.MCP, json_rpc_body, resource_metadata).before(endpoint, services)

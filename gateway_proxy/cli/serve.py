@@ -1,6 +1,8 @@
 """`gateway-proxy serve`: prepare the database, start the runner, supervise the workers."""
 
 import asyncio
+import importlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from gateway_proxy.cli.environment import Surroundings, read_surroundings
 from gateway_proxy.cli.runner_process import RunnerProcess
 from gateway_proxy.cli.supervisor import Supervisor, bind, server_config
 from gateway_proxy.domain.clock import SystemClock
+from gateway_proxy.domain.errors import NotFound
 from gateway_proxy.provisioning.apply import apply
 from gateway_proxy.provisioning.desired_state import DEFAULT_TENANT, DesiredState
 from gateway_proxy.provisioning.environment_aliases import desired_state_from_environment
@@ -36,8 +39,9 @@ class Wanted:
 
 
 @click.command()
-@click.option("--transport", type=click.Choice(["http", "sse", "streamable-http"]), default="http", show_default=True,
-              help="All three serve every HTTP surface; the older names are accepted.")  # fmt: skip
+@click.option("--transport", type=click.Choice(["http", "sse", "streamable-http", "stdio"]), default="http",
+              show_default=True, help="stdio: tenant `default` on standard input and output, without tokens. "
+              "The others all serve every HTTP surface.")  # fmt: skip
 @click.option("--host", metavar="ADDRESS", help="Address to listen on (GATEWAY_HOST).")
 @click.option("--port", metavar="PORT", help="Port to listen on (GATEWAY_PORT).")
 @click.option("--workers", metavar="NUMBER", help="Worker processes (GATEWAY_WORKERS); more than one needs Redis.")
@@ -66,7 +70,6 @@ def serve(
       GATEWAY_REDIS_URL=redis://127.0.0.1/0 gateway-proxy serve --workers 4
       gateway-proxy serve --bootstrap
     """
-    del transport  # every HTTP surface is always there
     given = {
         "GATEWAY_HOST": host,
         "GATEWAY_PORT": port,
@@ -79,13 +82,30 @@ def serve(
     configure_logs(settings.log_level)
     wanted = _read_wanted(config or surroundings.older_config, surroundings.environ)
     _log_start(surroundings, wanted)
+    if transport == "stdio":
+        _serve_stdio(settings, wanted, surroundings, first_look=first_look)
+        return
     listener = bind(settings, clock)
     secrets = asyncio.run(_prepare(settings, wanted, first_look=first_look))
     extend_process_environment(surroundings.changes)
-    runner = _start_runner(settings, surroundings, clock)
+    runner = _start_runner(settings, surroundings, clock, instance=settings.port)
     if first_look:
         click.echo(welcome(settings.public_url, secrets))
     Supervisor(server_config(settings), listener, runner, _share_metrics(settings), clock).serve()
+
+
+def _serve_stdio(settings: Settings, wanted: Wanted, surroundings: Surroundings, *, first_look: bool) -> None:
+    """One client on standard input and output, served by this very process, with a runner of its own."""
+    asyncio.run(_prepare(settings, wanted, first_look=first_look))
+    runner = _start_runner(settings, surroundings, SystemClock(), instance=os.getpid())
+    application = importlib.import_module("gateway_proxy.app.stdio")  # the supervisor of HTTP stays free of the app
+    try:
+        asyncio.run(application.serve_stdio(Settings.from_environment()))
+    except NotFound:
+        raise click.ClickException("there is no tenant `default`; apply a configuration that has one") from None
+    finally:
+        if runner is not None:
+            runner.stop()
 
 
 def _read_wanted(config: Path | None, environ: Mapping[str, str]) -> Wanted:
@@ -131,12 +151,14 @@ def _share_metrics(settings: Settings) -> MetricsFolder | None:
     return folder
 
 
-def _start_runner(settings: Settings, surroundings: Surroundings, clock: SystemClock) -> RunnerProcess | None:
+def _start_runner(
+    settings: Settings, surroundings: Surroundings, clock: SystemClock, *, instance: int
+) -> RunnerProcess | None:
     if settings.runner_url:
         return None
     runner = RunnerProcess(
         data_dir=settings.data_dir,
-        port=settings.port,
+        port=instance,
         environ=surroundings.environ,
         log_level=settings.log_level,
         clock=clock,

@@ -1,0 +1,97 @@
+"""The aggregate as one stdio MCP server, for a desktop client on this machine (MCP, stdio transport).
+
+One message per line on standard input, answers on standard output, nothing else there. The operator who started the
+process is the caller; there is no token.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from gateway_proxy.mcp_endpoint.loopback import Loopback, outline_of, transport_headers
+
+LINE_LIMIT: Final = 4 * 1024 * 1024
+TOO_LONG: Final = (
+    b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error: the line is over 4194304 bytes"}}'
+)
+
+
+class StdioServer:
+    """Serves one client until its input ends. `reader` needs a limit of at least `LINE_LIMIT`."""
+
+    def __init__(self, loopback: Loopback, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._loopback = loopback
+        self._reader = reader
+        self._writer = writer
+        self._writing = asyncio.Lock()
+        self._session_id: str | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self) -> None:
+        """Answer until the end of input, then let calls under way go."""
+        try:
+            while (line := await self._read_line()) is not None:
+                if line:
+                    await self._take(line)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _read_line(self) -> bytes | None:
+        """The next line without its end; empty for one that was refused; None when there are no more."""
+        try:
+            line = await self._reader.readuntil(b"\n")
+        except asyncio.IncompleteReadError as error:
+            line = error.partial
+            return line.strip() or None
+        except asyncio.LimitOverrunError:
+            await self._skip_line()
+            await self._write(TOO_LONG)
+            return b""
+        return line.strip()
+
+    async def _skip_line(self) -> None:
+        while True:
+            try:
+                await self._reader.readuntil(b"\n")
+            except asyncio.LimitOverrunError as error:
+                await self._reader.readexactly(error.consumed)
+            except asyncio.IncompleteReadError:
+                return
+            else:
+                return
+
+    async def _take(self, line: bytes) -> None:
+        """Requests run beside each other; the handshake and notifications keep their order."""
+        outline = outline_of(line)
+        headers = transport_headers(outline)
+        if outline.method == "initialize":
+            outcome = await self._loopback.exchange("POST", line, headers, self._write, session_id=None)
+            if outcome.session_id is not None:
+                self._session_id = outcome.session_id
+                self._start(self._hold_stream(outcome.session_id))
+        elif outline.id and outline.method is not None:
+            self._start(self._answer(line, headers))
+        else:
+            await self._answer(line, headers)
+
+    async def _answer(self, line: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        session_id = None if headers else self._session_id
+        await self._loopback.exchange("POST", line, headers, self._write, session_id=session_id)
+
+    async def _hold_stream(self, session_id: str) -> None:
+        """Pass on what belongs to no call for as long as the client is there."""
+        while True:
+            await self._loopback.exchange("GET", b"", (), self._write, session_id=session_id)
+            await asyncio.sleep(1)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _write(self, message: bytes) -> None:
+        async with self._writing:
+            self._writer.write(message.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n")
+            await self._writer.drain()

@@ -1,0 +1,55 @@
+"""`serve --transport stdio`: the aggregate as one stdio server for a desktop client, driven by the official client."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from mcp.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
+CONFIG = """
+mcpServers:
+  demo: {{command: {python}, args: ["-m", "gateway_proxy.demo"]}}
+"""
+
+
+def _server(folder: Path, config: str | None) -> StdioServerParameters:
+    arguments = ["-m", "gateway_proxy", "serve", "--transport", "stdio"]
+    if config is not None:
+        path = folder / "gateway.yaml"
+        path.write_text(config.format(python=sys.executable))
+        arguments += ["--config", str(path)]
+    environment: Mapping[str, str] = {"PATH": os.environ["PATH"], "GATEWAY_DATA_DIR": str(folder / "data")}
+    return StdioServerParameters(command=sys.executable, args=arguments, env=dict(environment))
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_desktop_client_calls_tools_over_stdio(tmp_path: Path, mode: Literal["auto", "legacy"]) -> None:
+    """compatibility B3; contract: stdio serves tenant `default` to the local operator, without tokens."""
+    seen: list[float] = []
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        seen.append(progress)
+
+    async with Client(stdio_client(_server(tmp_path, CONFIG)), mode=mode) as client:
+        assert {"demo__add", "demo__slow"} <= {tool.name for tool in (await client.list_tools()).tools}
+        assert "5" in str((await client.call_tool("demo__add", {"a": 2, "b": 3})).content)
+        arguments = {"seconds": 1, "steps": 4}
+        assert not (await client.call_tool("demo__slow", arguments, progress_callback=on_progress)).is_error
+        assert client.protocol_version == ("2026-07-28" if mode == "auto" else "2025-11-25")
+    assert len(seen) >= 3
+
+
+def test_without_a_default_tenant_the_command_says_so(tmp_path: Path) -> None:
+    """House rule: messages say what to do next; nothing but MCP messages on standard output."""
+    server = _server(tmp_path, None)
+    done = subprocess.run(
+        [server.command, *server.args], env=server.env, input=b"", capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stdout == b""
+    assert b"error: there is no tenant `default`; apply a configuration that has one" in done.stderr
