@@ -68,7 +68,7 @@ def test_every_command_has_help_with_an_example(name: str, capsys: pytest.Captur
         ),
         (["token", "create", "--ttl", "400d"], "error: Invalid value for '--ttl': expected from 1m to 366d"),
         (["user", "add", "a@b", "--role", "boss"], "error: Invalid value for '--role': 'boss' is not one of"),
-        (["serve", "--transport", "stdio"], "error: Invalid value for '--transport': 'stdio' is not one of"),
+        (["serve", "--transport", "pigeon"], "error: Invalid value for '--transport': 'pigeon' is not one of"),
     ],
 )
 def test_wrong_usage_is_status_2_and_one_line(
