@@ -32,7 +32,7 @@ class QuietServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serve(app: App, *, unix: str | None = None) -> AsyncIterator[str]:
+async def serve(app: App, *, unix: str | None = None, port: int = 0) -> AsyncIterator[str]:
     """Serve an app until the block ends; yields its base URL (or the socket's path)."""
     config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1)
     server = QuietServer(config)
@@ -41,7 +41,7 @@ async def serve(app: App, *, unix: str | None = None) -> AsyncIterator[str]:
         socket.SOCK_STREAM,
         0 if unix else socket.IPPROTO_TCP,  # asyncio turns Nagle's delay off only where it reads TCP
     )
-    listener.bind(unix or ("127.0.0.1", 0))
+    listener.bind(unix or ("127.0.0.1", port))
     listener.listen(512)
     where = unix or f"http://127.0.0.1:{listener.getsockname()[1]}"
     task = asyncio.create_task(server.serve(sockets=[listener]))
