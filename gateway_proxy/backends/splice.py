@@ -2,7 +2,7 @@
 
 import base64
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -32,12 +32,14 @@ class UpstreamRequest:
 
     `fields` are the members of `params` with their raw values, names already those of the backend; `meta` the members
     of `_meta` without the progress token, which is `progress_token` (raw JSON, empty when the caller sent none).
+    `param_headers` are arguments that a backend of 2026-07-28 wants as headers, too.
     """
 
     method: str
     fields: Fields
     meta: Fields | None = None
     progress_token: bytes = b""
+    param_headers: list[tuple[str, str]] = field(default_factory=list)
 
     def write_params(self, token: bytes, *, modern: bool, caller: Caller, capabilities: bytes) -> bytes:
         """The params for one upstream session. `token` is our progress token, used only if the caller sent one."""
@@ -59,7 +61,7 @@ class UpstreamRequest:
         member = self.fields.get(_NAMED_BY.get(self.method, ""))
         if member is not None:
             pairs.append(("mcp-name", header_value(_text_of(member))))
-        return pairs
+        return pairs + self.param_headers
 
 
 def read_request(method: str, params: bytes, *, replace: dict[str, str] | None = None) -> UpstreamRequest:
@@ -89,9 +91,14 @@ def header_value(text: str) -> str:
 def _put_modern(meta: Fields, caller: Caller, capabilities: bytes) -> None:
     meta["io.modelcontextprotocol/protocolVersion"] = Raw(quote(MODERN_VERSION))
     meta["io.modelcontextprotocol/clientCapabilities"] = Raw(capabilities)
-    meta["io.modelcontextprotocol/clientInfo"] = Raw(caller.client_info_json or GATEWAY_INFO)
+    meta["io.modelcontextprotocol/clientInfo"] = Raw(client_info_of(caller))
     if caller.log_level is not None:
         meta.setdefault(LOG_LEVEL, Raw(quote(caller.log_level)))
+
+
+def client_info_of(caller: Caller) -> bytes:
+    """Who the backend is told is calling: the client, or the gateway when the client did not say."""
+    return GATEWAY_INFO if caller.client_info_json in (b"", b"{}") else caller.client_info_json
 
 
 def _text_of(member: Raw) -> str:

@@ -23,7 +23,7 @@ from gateway_proxy.backends.openapi.services import OpenApiServices
 from gateway_proxy.backends.opening import OPEN_TIMEOUT, Opener, UpstreamRecords
 from gateway_proxy.backends.replies import SessionExpired, check_reply
 from gateway_proxy.backends.session_key import SHARED, SessionKey, allowed_for, part_of
-from gateway_proxy.backends.splice import GATEWAY_INFO, UpstreamRequest, header_value
+from gateway_proxy.backends.splice import GATEWAY_INFO, UpstreamRequest, client_info_of, header_value
 from gateway_proxy.backends.upstream_session import Aside, Era, Minter, UpstreamSession
 from gateway_proxy.domain.backend import Backend, Transport
 from gateway_proxy.domain.clock import Clock
@@ -294,7 +294,7 @@ class Upstreams:
         task = self._opening.get(place)
         if task is None:
             key = SessionKey(backend.tenant_id, backend.id, backend.revision, place[2], declared.json)
-            client_info = caller.client_info_json if key.is_exclusive else GATEWAY_INFO
+            client_info = client_info_of(caller) if key.is_exclusive else GATEWAY_INFO
             task = asyncio.create_task(self._opener.get_session(backend, key, declared, client_info))
             self._opening[place] = task
             task.add_done_callback(lambda done: self._opened(place, done))
