@@ -1,6 +1,7 @@
 """How a worker reads HTTP from a socket: uvicorn's protocol, with the bounds on heads that it leaves to a proxy.
 
-Bodies are bounded further up, where it is known who sends them (edge and the surfaces).
+Bodies are bounded further up, where it is known who sends them (edge and the surfaces). Trailers end here: what comes
+behind the body was seen by no check, so it may not become a header (RFC 9110 §6.5.1).
 """
 
 import asyncio
@@ -20,7 +21,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection. A request head is complete within ten seconds of its first byte and 32 KiB (security D4, D5).
 
     A connection that has not sent a first head gets the same ten seconds; between requests the keep-alive limit counts.
-    The clock is only armed while a head is incomplete, which on the usual path is never.
+    The clock is only armed while a head is incomplete, which on the usual path is never. Behind the head, 32 KiB that
+    do not become part of a body (trailers, chunk extensions) end the connection.
     """
 
     head_seconds = 10.0
@@ -28,7 +30,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._is_in_head = False
-        self._head_bytes = 0
+        self._is_in_message = False
+        self._is_productive = False
+        self._head_bytes = 0  # received since the last that was no head and no trailer
+        self._field_bytes = 0  # of this head's target and fields
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -43,26 +48,70 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A head begins."""
-        self._is_in_head = True
+        self._is_in_head = self._is_in_message = True
+        self._field_bytes = 0
         super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request target."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a field of the head; one that comes in a trailer is dropped."""
+        if self._is_in_head:
+            self._count(len(name) + len(value))
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """A head is complete."""
         self._is_in_head = False
+        self._head_bytes = 0
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body."""
+        self._is_productive = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A message is complete, trailers included."""
+        self._is_in_message = False
+        super().on_message_complete()
+
     def data_received(self, data: bytes) -> None:
-        """Read on, and see how far the head has come."""
+        """Read on, and see how far the head or the trailer has come."""
         self._head_bytes += len(data)
+        self._is_productive = False
         super().data_received(data)
         if not self._is_in_head:
-            self._head_bytes = 0
             self._disarm()
+            if self._is_productive or not self._is_in_message:
+                self._head_bytes = 0
+            elif self._head_bytes > HEAD_BYTES:
+                self.transport.abort()
         elif self._head_bytes > HEAD_BYTES:
-            self.transport.write(_TOO_LARGE)
-            self.transport.close()
+            self._refuse_head()
         elif self._head_timer is None:
             self._arm()
+
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be parsed is answered with 400, a head that is too large with 431."""
+        if self._field_bytes > HEAD_BYTES:
+            self._refuse_head()
+        else:
+            super().send_400_response(msg)
+
+    def _count(self, size: int) -> None:
+        """Also a head that comes in one piece is bounded; httptools ends the parsing (see send_400_response)."""
+        self._field_bytes += size
+        if self._field_bytes > HEAD_BYTES:
+            raise ValueError("head too large")
+
+    def _refuse_head(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
 
     def _arm(self) -> None:
         self._head_timer = self.loop.call_later(self.head_seconds, self._give_up)
