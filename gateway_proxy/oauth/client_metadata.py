@@ -37,7 +37,7 @@ REFUSAL_KEPT: Final = 300.0
 MAXIMUM_CACHED: Final = 512
 
 _ID: Final = re.compile(
-    r"https://(?P<host>[A-Za-z0-9.-]+)(?::\d{1,5})?(?P<path>/[A-Za-z0-9\-._~:/@!$&'()+,;=%]+)(?:\?\S*)?"
+    r"https://(?P<host>[A-Za-z0-9.-]+)(?::[0-9]{1,5})?(?P<path>/[A-Za-z0-9\-._~:/@!$&'()+,;=%]+)(?:\?[!-~]*)?"
 )
 _MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age=(\d{1,9})(?:$|[\s,])")
 

@@ -6,6 +6,7 @@ a loopback URI. No page and no fetch.
 
 import re
 from collections.abc import Iterable
+from ipaddress import IPv6Address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -19,11 +20,12 @@ MAXIMUM_HOST_LENGTH: Final = 240  # the recorded redirect host has room for 255
 PRIVATE_SCHEMES: Final = frozenset({"cursor", "vscode", "vscode-insiders"})
 
 _VISIBLE: Final = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()+,;=%]+")  # RFC 3986 without '#' and '*'
-_HTTPS: Final = re.compile(r"https://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?(?:[/?].*)?")
+_HTTPS: Final = re.compile(r"https://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?(?:[/?].*)?")
 _LOOPBACK: Final = re.compile(
-    r"http://(?P<host>127\.0\.0\.1|\[::1\]|localhost)(?::(?P<port>\d{1,5}))?(?P<rest>(?:[/?].*)?)"
+    r"http://(?P<host>127\.0\.0\.1|\[::1\]|localhost)(?::(?P<port>[0-9]{1,5}))?(?P<rest>(?:[/?].*)?)"
 )
 _PRIVATE: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*):(?P<rest>/.*)")
+_AMBIGUOUS: Final = re.compile(r"[@\[\]]")
 _REVERSE_DNS: Final = re.compile(r"[a-z][a-z0-9-]*(?:\.[a-z0-9-]+)+")
 
 
@@ -79,17 +81,31 @@ def _loopback_parts(uri: str) -> tuple[str, str] | None:
 
 def _is_https(uri: str) -> bool:
     match = _HTTPS.fullmatch(uri)
-    return match is not None and len(match["host"]) <= MAXIMUM_HOST_LENGTH and _is_port(match["port"])
+    if match is None or len(match["host"]) > MAXIMUM_HOST_LENGTH or not _is_port(match["port"]):
+        return False
+    return not match["host"].startswith("[") or _is_ipv6(match["host"][1:-1])
 
 
 def _is_private_use(uri: str) -> bool:
     match = _PRIVATE.fullmatch(uri)
     if match is None:
         return False
-    has_authority_with_user = match["rest"].startswith("//") and "@" in match["rest"][2:].split("/", 1)[0].split("?")[0]
     scheme = match["scheme"]
     is_known = scheme in PRIVATE_SCHEMES or _REVERSE_DNS.fullmatch(scheme) is not None
-    return is_known and len(scheme) <= MAXIMUM_HOST_LENGTH and not has_authority_with_user
+    return is_known and len(scheme) <= MAXIMUM_HOST_LENGTH and not _AMBIGUOUS.search(_authority_of(match["rest"]))
+
+
+def _authority_of(rest: str) -> str:
+    """What stands between `//` and the path. User info and brackets in it are read differently by different readers."""
+    return re.split("[/?]", rest[2:], maxsplit=1)[0] if rest.startswith("//") else ""
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_port(text: str | None) -> bool:

@@ -82,6 +82,16 @@ def test_anything_else_may_not_be_registered(uri: object) -> None:
         verify_redirect_uris([uri])
 
 
+@pytest.mark.parametrize(
+    "uri",
+    ["https://[....]/cb", "https://[:::::]/cb", "https://[1::2::3]/", "com.example.app://[x/", "com.example.app://a]/"],
+)
+def test_a_host_in_brackets_is_an_address_or_refused(uri: str) -> None:
+    """RFC 3986 §3.2.2: what `urlsplit` cannot read must not get in, where it would break every page that shows it."""
+    with pytest.raises(RedirectUriInvalid):
+        verify_redirect_uris([uri])
+
+
 def test_at_least_one_and_at_most_ten_may_be_registered() -> None:
     """Security AS9."""
     uri = "https://client.example/cb"
@@ -105,6 +115,8 @@ def test_at_least_one_and_at_most_ten_may_be_registered() -> None:
         ("http://127.0.0.1:5/cb", "http://127.0.0.1/cb", True),
         ("http://127.0.0.1/cb", "http://127.0.0.1:4/cb", True),
         ("http://[::1]:5/cb", "http://[::1]:4/cb", True),
+        ("http://127.0.0.1:\uff11\uff12/cb", "http://127.0.0.1/cb", False),
+        ("http://127.0.0.1:\u0661/cb", "http://127.0.0.1/cb", False),
         ("http://localhost:5/cb?a=1", "http://localhost:4/cb?a=1", True),
         ("http://localhost:5/cb", "http://127.0.0.1:5/cb", False),
         ("http://localhost:5/cb/", "http://localhost:4/cb", False),
