@@ -1,5 +1,6 @@
 """Reads the forms that our pages post: urlencoded only, bounded. Multipart may never be parsed here."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,6 +12,7 @@ from gateway_proxy.domain.errors import FormInvalid
 
 MAXIMUM_BYTES: Final = 64 * 1024
 MAXIMUM_FIELDS: Final = 100
+BODY_SECONDS: Final = 30.0
 CONTENT_TYPE: Final = "application/x-www-form-urlencoded"
 
 
@@ -40,7 +42,7 @@ async def read_form(request: Request) -> Form:
     """The form in the request's body, up to 64 KiB.
 
     Raises:
-        FormInvalid: Another content type, too large, not UTF-8, or too many fields.
+        FormInvalid: Another content type, too large, too slow, not UTF-8, a NUL, or too many fields.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != CONTENT_TYPE:
@@ -50,6 +52,8 @@ async def read_form(request: Request) -> Form:
         pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=MAXIMUM_FIELDS)
     except ValueError:  # UnicodeError is one
         raise FormInvalid("body", "could not be read as a form") from None
+    if any("\0" in text for pair in pairs for text in pair):  # PostgreSQL has no such text
+        raise FormInvalid("body", "holds a NUL character")
     fields: dict[str, list[str]] = {}
     for name, value in pairs:
         fields.setdefault(name, []).append(value)
@@ -59,10 +63,13 @@ async def read_form(request: Request) -> Form:
 async def _read_body(request: Request) -> bytes:
     chunks = bytearray()
     try:
-        async for chunk in request.stream():
-            chunks += chunk
-            if len(chunks) > MAXIMUM_BYTES:
-                raise FormInvalid("body", f"is larger than {MAXIMUM_BYTES} bytes")
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                chunks += chunk
+                if len(chunks) > MAXIMUM_BYTES:
+                    raise FormInvalid("body", f"is larger than {MAXIMUM_BYTES} bytes")
+    except TimeoutError:
+        raise FormInvalid("body", f"did not arrive within {BODY_SECONDS:g} seconds") from None
     except ClientDisconnect:
         raise FormInvalid("body", "ended early") from None
     return bytes(chunks)

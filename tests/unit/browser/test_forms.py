@@ -1,5 +1,7 @@
 """Reading posted forms (security D1, incident 26)."""
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +56,26 @@ async def test_a_body_that_is_too_large_or_no_text_is_refused(body: bytes) -> No
     """64 KiB, UTF-8, at most a hundred fields."""
     with pytest.raises(FormInvalid):
         await read_form(posted(body))
+
+
+@pytest.mark.parametrize("body", [b"tenant_id=a%00b", b"a\0=1"])
+async def test_a_nul_character_is_refused(body: bytes) -> None:
+    """Security AS13: PostgreSQL has no such text, and would fail where the form is used."""
+    with pytest.raises(FormInvalid):
+        await read_form(posted(body))
+
+
+async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Security D4: a body has thirty seconds, also where nobody is signed in."""
+    monkeypatch.setattr("gateway_proxy.browser.forms.BODY_SECONDS", 0.05)
+
+    async def receive() -> Message:
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b"a", "more_body": True}
+
+    scope = {"type": "http", "method": "POST", "headers": [(b"content-type", URLENCODED.encode())]}
+    with pytest.raises(FormInvalid, match="body"):
+        await read_form(Request(scope, receive))
 
 
 @given(st.binary(max_size=300))
