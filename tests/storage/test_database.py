@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from gateway_proxy.domain.errors import AlreadyExists, StorageUnavailable
 from gateway_proxy.domain.ids import new_id
 from gateway_proxy.domain.tenant import Tenant
 from gateway_proxy.storage.sql.database import WAIT_SECONDS, Database, database_address
+from gateway_proxy.storage.sql.migrate import upgrade
 from gateway_proxy.storage.sql.tenants import add_tenant, list_tenants
 from tests.support.clock import START
 from tests.support.factories import make_tenant
@@ -398,3 +400,14 @@ def test_other_urls_are_refused_without_repeating_the_password(given: str) -> No
     with pytest.raises(ValueError, match="expected a") as error:
         Database(given)
     assert "hunter2" not in str(error.value)
+
+
+async def test_a_new_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+    """Password hashes are in it, and the directory may be somebody else's volume; the WAL is as private."""
+    path = tmp_path / "new.db"
+    await upgrade(f"sqlite:///{path}")
+    database = Database(f"sqlite:///{path}")
+    await database.run(lambda session: session.execute(text("CREATE TABLE t (x INTEGER)")))
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    await database.close()
+    assert modes == dict.fromkeys(("new.db", "new.db-wal", "new.db-shm"), 0o600)

@@ -5,6 +5,7 @@ never held across a wait for anything else. No query and no schema stands here.
 """
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
@@ -103,6 +104,15 @@ def database_address(url: str) -> URL:
     raise ValueError("expected a postgresql or sqlite database URL")
 
 
+def keep_private(address: URL) -> None:
+    """Make a new file readable by its owner only: password hashes are in it. SQLite gives its WAL the same mode."""
+    path = address.database or ":memory:"
+    if path == ":memory:" or path.startswith("file:"):
+        return
+    with suppress(OSError):  # it is there already, or cannot be made: the first connection says so better
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+
+
 def open_engine(address: URL, *, pool_size: int) -> AsyncEngine:
     """An engine with time limits on everything that can wait."""
     if address.get_backend_name() == "sqlite":
@@ -129,6 +139,7 @@ def open_engine(address: URL, *, pool_size: int) -> AsyncEngine:
 
 
 def _open_sqlite(address: URL, *, pool_size: int) -> AsyncEngine:
+    keep_private(address)
     engine = create_async_engine(address, connect_args={"timeout": WAIT_SECONDS}, **_pool_of(address, pool_size))
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)

@@ -19,7 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 import gateway_proxy
 from gateway_proxy.domain.errors import StorageUnavailable
-from gateway_proxy.storage.sql.database import WAIT_SECONDS, database_address
+from gateway_proxy.storage.sql.database import WAIT_SECONDS, database_address, keep_private
 from gateway_proxy.storage.sql.failures import is_unavailable
 
 _LOCK: Final = 0x67775F6D6967  # "gw_mig": one migration at a time per PostgreSQL database
@@ -96,6 +96,7 @@ async def _connect(url: str) -> AsyncIterator[AsyncConnection]:
     wait: dict[str, Any] = {"timeout": _SQLITE_WAIT_SECONDS if is_sqlite else WAIT_SECONDS}
     engine = create_async_engine(address, poolclass=NullPool, connect_args=wait)
     if is_sqlite:
+        keep_private(address)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_immediate)
     try:
