@@ -8,7 +8,7 @@ from types import FrameType
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway_proxy.app.protected import admin_surface, mcp_surface, openai_surface
+from gateway_proxy.app.protected import admin_surface, http_sse_surface, mcp_surface, openai_surface
 from gateway_proxy.app.public import public_routes
 from gateway_proxy.app.surfaces import Surfaces
 from gateway_proxy.edge.cors import SurfaceCors
@@ -16,6 +16,7 @@ from gateway_proxy.edge.health import Draining
 from gateway_proxy.edge.host_check import HostCheck
 from gateway_proxy.edge.request_boundary import RequestBoundary
 from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
+from gateway_proxy.mcp_endpoint.http_sse import HttpSse
 from gateway_proxy.services import Services, open_services
 from gateway_proxy.settings import Settings
 from gateway_proxy.telemetry.logs import configure_logs
@@ -29,6 +30,7 @@ class Gateway:
         self._settings = settings
         self._draining = Draining()
         self._endpoint: McpEndpoint | None = None
+        self._http_sse: HttpSse | None = None
         self._app: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,6 +50,8 @@ class Gateway:
             finally:
                 self._drain()
                 self._app = None
+                if self._http_sse is not None:
+                    await self._http_sse.close()
                 if self._endpoint is not None:
                     await self._endpoint.close()
                 await connections.close()
@@ -64,7 +68,9 @@ class Gateway:
     def _build(self, services: Services, connections: ProviderConnections) -> None:
         settings = self._settings
         self._endpoint, mcp = mcp_surface(services)
+        self._http_sse, http_sse_routes = http_sse_surface(services, self._endpoint)
         routes = [
+            *http_sse_routes,
             *public_routes(services, self._draining),
             *openai_surface(services, connections),
             *admin_surface(services),

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Final
 
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
 from gateway_proxy.admin_api.routes import AdminServices, platform_routes, tenant_routes
@@ -15,6 +15,7 @@ from gateway_proxy.domain.errors import AuthError
 from gateway_proxy.domain.principal import Scope
 from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
 from gateway_proxy.mcp_endpoint.config import EndpointConfig, IsStillWelcome, ServerIdentity
+from gateway_proxy.mcp_endpoint.http_sse import HttpSse
 from gateway_proxy.provisioning.backend_edits import BackendEdits
 from gateway_proxy.services import Services
 from gateway_proxy.storage.sql.assistants import list_assistants
@@ -51,8 +52,22 @@ def openai_surface(services: Services, connections: ProviderConnections) -> list
         connections=connections,
         audit=services.audit,
         clock=core.clock,
+        is_still_welcome=token_check(services, Scope.OPENAI, OPENAI_KEY_HEADERS),
     )
     return [door.guarded(route, services) for route in openai_routes(deps)]
+
+
+def token_check(services: Services, wanted: Scope, alternates: tuple[bytes, ...] = ()) -> IsStillWelcome:
+    """Whether the token of a request that is under way would still open its door (security RS2)."""
+
+    async def is_still_welcome(scope: Connection) -> bool:
+        try:
+            verified = await services.verifier.verify(read_bearer(scope["headers"], alternates=alternates))
+        except AuthError:
+            return False
+        return wanted in verified.principal.scopes
+
+    return is_still_welcome
 
 
 def admin_surface(services: Services) -> list[Route]:
@@ -78,18 +93,31 @@ def admin_surface(services: Services) -> list[Route]:
 
 def mcp_surface(services: Services) -> tuple[McpEndpoint, ASGIApp]:
     """PROTECTED by scope `mcp`: the endpoint, and the same behind its door."""
-    settings = services.core.settings
-
-    async def is_still_welcome(scope: Connection) -> bool:
-        try:
-            verified = await services.verifier.verify(read_bearer(scope["headers"]))
-        except AuthError:
-            return False
-        return Scope.MCP in verified.principal.scopes
-
-    endpoint = mcp_endpoint(services, is_still_welcome)
-    resource_metadata = f"{settings.public_url}/.well-known/oauth-protected-resource/mcp"
+    endpoint = mcp_endpoint(services, token_check(services, Scope.MCP))
+    resource_metadata = f"{services.core.settings.public_url}/.well-known/oauth-protected-resource/mcp"
     return endpoint, Door(Scope.MCP, json_rpc_body, resource_metadata).before(endpoint, services)
+
+
+def http_sse_surface(services: Services, endpoint: McpEndpoint) -> tuple[HttpSse, list[Route]]:
+    """PROTECTED by scope `mcp`: the deprecated transport over the same endpoint."""
+    http_sse = HttpSse(endpoint, services.sessions, services.crossing.event_log)
+    resource_metadata = f"{services.core.settings.public_url}/.well-known/oauth-protected-resource/mcp"
+    door = Door(Scope.MCP, json_rpc_body, resource_metadata)
+    stream, message = door.before(http_sse.stream, services), door.before(http_sse.message, services)
+    return http_sse, [
+        Route("/sse", AsgiRoute(stream), methods=["GET"]),
+        Route("/messages/", AsgiRoute(message), methods=["POST"]),
+    ]
+
+
+class AsgiRoute:
+    """A bare ASGI application as a route's endpoint: Starlette wraps functions, and leaves objects alone."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
 
 
 def mcp_endpoint(services: Services, is_still_welcome: IsStillWelcome | None = None) -> McpEndpoint:

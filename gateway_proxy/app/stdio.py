@@ -36,6 +36,7 @@ async def serve_stdio(settings: Settings) -> None:
             await StdioServer(loopback, reader, writer).serve()
         finally:
             endpoint.close_streams()
+            await endpoint.close()
 
 
 def _context(services: Services, tenant: Tenant) -> TenantContext:

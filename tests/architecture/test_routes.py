@@ -16,7 +16,7 @@ from gateway_proxy.storage.sql.migrate import upgrade
 from openai_routes.providers.transport import ProviderConnections
 
 ENDPOINTS = Path(__file__).parents[2] / "docs" / "reference" / "endpoints.md"
-MCP = {"/mcp"}
+MCP = {"/mcp", "/sse", "/messages/"}
 
 
 def _plain(path: str) -> str:
@@ -75,6 +75,8 @@ async def test_no_protected_route_answers_without_a_token(services: Services, se
                 assert response.headers["www-authenticate"].startswith("Bearer")
         for method in ("GET", "HEAD", "POST", "DELETE", "PUT"):
             assert (await http.request(method, "/mcp")).status_code == 401
+        assert (await http.get("/sse")).status_code == 401
+        assert (await http.post("/messages/?session_id=x")).status_code == 401
 
 
 def _running(gateway: Gateway) -> "_Running":
