@@ -1,5 +1,8 @@
 """/v1 of a whole gateway: as `scripts/run` starts it, with the demo tools, read by the official SDK."""
 
+import asyncio
+import re
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -109,3 +112,39 @@ async def test_a_tool_says_how_far_it_is_while_it_runs() -> None:
             lines += chunk.choices[0].delta.model_dump().get("reasoning_content") or ""
         assert lines.startswith("Running demo__slow…\n")
         assert len(lines.splitlines()) >= 4
+
+
+async def test_revoking_the_token_ends_a_chat_that_is_under_way() -> None:
+    """Security RS2: closed within 5 s of the revocation, and the provider's stream with it."""
+    upstream = ScriptedOpenAI([Said("One two three", wait=asyncio.Event())])
+    async with with_provider(upstream) as gateway, sdk(gateway) as openai:
+        stream = await openai.chat.completions.create(model="mcp-gateway", messages=ASK, stream=True)
+        async for chunk in stream:
+            if chunk.choices[0].delta.content:
+                break
+        process = gateway.process
+        listed = await run_command(process.environment, "token", "list", "--user", gateway.email, "--tenant", "default")
+        token_id = re.search(r"[0-9a-f]{32}", listed)
+        assert token_id, listed
+        await run_command(process.environment, "token", "revoke", token_id[0], "--tenant", "default")
+        async with asyncio.timeout(20):
+            await upstream.closed_early.wait()
+        await stream.close()
+        with pytest.raises(AuthenticationError):
+            await openai.models.list()
+
+
+async def run_command(environment: dict[str, str], *arguments: str) -> str:
+    """Run a command of the gateway on the same state; its standard output."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "gateway_proxy",
+        *arguments,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    return out.decode()
