@@ -101,8 +101,6 @@ class Opener:
         return self._endpoints.network(backend)
 
     async def _open(self, backend: Backend, key: SessionKey, declared: Declared, client_info: bytes) -> UpstreamSession:
-        if backend.transport is Transport.OPENAPI:
-            raise BackendUnavailable(backend.name, None, "OpenAPI services are not offered by this version")
         if backend.transport in (Transport.STDIO, Transport.SSE):
             endpoint = await self._endpoints.start_child(backend, key)
             return await self._shake_hands(backend, key, endpoint, declared, client_info)

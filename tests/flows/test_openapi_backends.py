@@ -4,6 +4,8 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,10 +22,13 @@ from gateway_proxy.domain.errors import (
     ResultTooLarge,
     ToolUnknown,
 )
+from gateway_proxy.egress.guard import EgressGuard
+from gateway_proxy.egress.pinned_http import open_pinned
 from gateway_proxy.router.catalog import BackendStatus
 from gateway_proxy.router.messages import Failure, Result
 from tests.flows.test_relay_calls import call
 from tests.flows.test_relay_lists import settle
+from tests.support.certificates import make_authority
 from tests.support.gateway import free_port
 from tests.support.mcp_backends import serve
 from tests.support.openapi_service import (
@@ -435,3 +440,27 @@ async def test_an_edited_definition_is_used_at_once() -> None:
         await result_of(relay, "listPets")
     assert [seen.headers["x-key"] for seen in service.calls] == ["old", "new"]
     assert re.findall("openapi.json", " ".join(seen.target for seen in service.seen)) == ["openapi.json"] * 2
+
+
+async def test_what_is_sent_over_tls_is_what_was_written(tmp_path: Path) -> None:
+    """ADR 5: https goes through another library, which must neither tidy the path nor mind a method."""
+    authority = make_authority()
+    service = shop()
+    tls = authority.server_context("shop.test", tmp_path)
+    async with serve(service, tls=tls) as url:
+        port = url.rpartition(":")[2]
+        guard = EgressGuard(resolver=Loopback(), open_http=partial(open_pinned, extra_roots=[authority.pem]))
+        async with open_relay([openapi_backend(f"https://shop.test:{port}")], guard=guard) as relay:
+            for method in ("get", "put", "patch", "delete", "head", "options", "trace"):
+                result = await result_of(relay, f"{method}Pet", {"id": "a/b c;d'|é%"})
+                assert result["isError"] is False, result
+    assert [seen.method for seen in service.calls] == ["GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE"]
+    assert {seen.target for seen in service.calls} == {"/pets/a%2Fb%20c%3Bd%27%7C%C3%A9%25"}
+
+
+class Loopback:
+    """Every name is this machine."""
+
+    async def addresses_of(self, host: str, port: int) -> list[str]:
+        """One address."""
+        return ["127.0.0.1"]

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,9 +33,13 @@ class QuietServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serve(app: App, *, unix: str | None = None, port: int = 0) -> AsyncIterator[str]:
+async def serve(
+    app: App, *, unix: str | None = None, port: int = 0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
     """Serve an app until the block ends; yields its base URL (or the socket's path)."""
     config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    config.load()
+    config.ssl = tls
     server = QuietServer(config)
     listener = socket.socket(
         socket.AF_UNIX if unix else socket.AF_INET,

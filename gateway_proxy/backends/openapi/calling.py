@@ -10,6 +10,7 @@ from gateway_proxy.backends.openapi.requests import ArgumentFault, HttpCall, wri
 from gateway_proxy.backends.openapi.results import (
     BODY_LIMIT,
     HEAD_HEADERS,
+    TOLD_HEADERS,
     Answer,
     read_head,
     write_error,
@@ -65,13 +66,15 @@ async def _send(endpoint: Endpoint, call: HttpCall, backend: str, deadline: Dead
     try:
         _check(reply, backend)
         if call.method == "HEAD":
-            found = ((name, reply.header(name)) for name in HEAD_HEADERS)
-            lines = tuple(f"{name}: {value}" for name, value in found if value is not None)
-            return read_head(reply.status, None, b"", lines)
+            return read_head(reply.status, None, b"", _lines(reply, HEAD_HEADERS))
         body = b"" if reply.status in _BODILESS else await reply.read(limit=BODY_LIMIT, timeout=left)
-        return read_head(reply.status, reply.header("content-type"), body)
+        return read_head(reply.status, reply.header("content-type"), body, _lines(reply, TOLD_HEADERS))
     finally:
         await reply.close()
+
+
+def _lines(reply: Reply, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{name}: {value}" for name in names if (value := reply.header(name)) is not None)
 
 
 def _check(reply: Reply, backend: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -11,6 +12,7 @@ from gateway_proxy.backends.openapi.plan import Hints, Plan, Reading
 
 READ_SECONDS: Final = 50.0
 READERS: Final = 2
+_ROOT: Final = Path(__file__).parents[3]
 _reading: Final = msgspec.json.Decoder(Reading)
 
 
@@ -42,16 +44,17 @@ class DocumentReader:
 
 
 async def _run(data: bytes) -> bytes:
-    """What the reader writes; empty when it died. Its environment is empty: it needs nothing of ours, secrets least."""
+    """What the reader writes; empty when it died. It inherits no environment: it needs no secret of ours."""
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",
             "-m",
             "gateway_proxy.backends.openapi.reader",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env={},
+            env={"PYTHONPATH": str(_ROOT)},
         )
     except OSError:
         raise DocumentFault("could not be read: no process could be started for it") from None

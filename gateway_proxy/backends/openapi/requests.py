@@ -69,14 +69,19 @@ def write_call(operation: Operation, prefix: str, arguments: Fields, cookies: st
 
 
 def _check_names(operation: Operation, arguments: Fields) -> None:
-    missing = [name for name in operation.required if name not in arguments]
+    sent = {parameter.argument for parameter in operation.parameters}
+    missing = [
+        name
+        for name in operation.required
+        if name not in arguments or (name in sent and bytes(arguments[name]) == _NULL)
+    ]
     if missing:
         kind = "argument is" if len(missing) == 1 else "arguments are"
         raise ArgumentFault(f"A required {kind} missing: {', '.join(missing)}.")
     body = operation.body
     if body is not None and body.argument is None and body.is_open:
         return
-    known = {parameter.argument for parameter in operation.parameters}
+    known = set(sent)
     if body is not None:
         known |= set(body.members) if body.argument is None else {body.argument}
     unknown = [name[:80] for name in arguments if name not in known]

@@ -28,7 +28,8 @@ _CHARSETS: Final = frozenset(
         "big5", "koi8-r",
     }
 )  # fmt: skip
-HEAD_HEADERS: Final = ("content-type", "content-length", "last-modified", "etag", "allow", "location", "retry-after")
+TOLD_HEADERS: Final = ("location", "allow", "retry-after")
+HEAD_HEADERS: Final = ("content-type", "content-length", "last-modified", "etag", *TOLD_HEADERS)
 
 _BOM: Final = b"\xef\xbb\xbf"
 _json: Final = msgspec.json.Decoder(Raw)
@@ -37,7 +38,7 @@ Kind = Literal["json", "text", "image", "audio", "binary"]
 
 
 class Answer(NamedTuple):
-    """A reply read to its end. `media_type` is bare and lower case; `headers` are lines for a HEAD's result."""
+    """A reply read to its end. `media_type` is bare and lower case; `headers` are lines for a terse result."""
 
     status: int
     media_type: str

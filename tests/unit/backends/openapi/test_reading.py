@@ -14,7 +14,7 @@ from tests.support.openapi_service import document, operation, parameter
 
 
 async def test_a_document_is_read_by_a_process_of_its_own() -> None:
-    """ADR 9: reading eats time and memory, so the worker does not do it itself."""
+    """ADR 11: reading eats time and memory, so the worker does not do it itself."""
     source = document({"/a": {"get": operation("a", parameter("X-Key", "header"))}}, servers=[{"url": "/v1"}])
     plan = await DocumentReader().read(json.dumps(source).encode(), Hints(("x-key",)))
     assert [(each.name, each.parameters) for each in plan.operations] == [("a", ())]

@@ -202,7 +202,7 @@ def test_a_text_is_sent_as_it_is() -> None:
         ({}, "A required argument is missing: id."),
         ({"q": "1"}, "A required argument is missing: id."),
         ({"id": "1", "oops": 1, "more": 2}, "Unknown argument: oops, more. This tool takes: id, q."),
-        ({"id": None}, "id: it may not be null here."),
+        ({"id": None}, "A required argument is missing: id."),
         ({"id": ""}, "id: it may not be empty."),
         ({"id": []}, "id: it may not be empty."),
         ({"id": ["a", ".."]}, "id: it may not hold dot segments."),
