@@ -28,7 +28,7 @@ from gateway_proxy.telemetry.logs import get_log
 
 MAX_CHILDREN: Final = 200
 PROCESSES_PER_CHILD: Final = 256
-_EVICTABLE_AFTER: Final = 60.0
+_EVICTABLE_AFTER: Final = 10.0
 _REMEMBERED_SECONDS: Final = 600.0
 _REMEMBERED: Final = 1000
 _LISTED_LINES: Final = 10
@@ -210,7 +210,11 @@ class Children:
             raise StartFailed("the runner is shutting down")
 
     async def _make_room(self, spec: LaunchSpec) -> None:
-        """Keep the caps; a child that nobody has used for a minute makes way for a new one."""
+        """Keep the caps; the child that nobody has used for longest makes way for a new one.
+
+        Ten seconds are enough: clients that open a session for every few calls never say that they left, and to
+        refuse them for a minute is worse than to end what an idle session may or may not come back to.
+        """
         taken = [place for place in self._places.values() if place.is_taken]
         of_tenant = [place for place in taken if place.tenant == spec.tenant]
         if len(of_tenant) >= spec.max_per_tenant and not await self._evict(of_tenant):

@@ -58,11 +58,11 @@ async def test_a_child_that_nobody_uses_is_ended_after_its_idle_time(children: C
 async def test_the_longest_idle_child_makes_way_at_the_tenants_limit(children: Children, clock: FakeClock) -> None:
     """Children of ended sessions must not lock a tenant out for 15 minutes; one in use is never ended for another."""
     first = await children.ensure("a", _spec())
-    clock.advance(30)
+    clock.advance(5)
     second = await children.ensure("b", _spec())
     with pytest.raises(TenantLimitReached):
         await children.ensure("c", _spec())
-    clock.advance(40)
+    clock.advance(7)
     await children.ensure("c", _spec())
     assert (first.is_living, second.is_living) == (False, True)
 
