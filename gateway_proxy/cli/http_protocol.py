@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway_proxy.cli.one_write import OneWrite
+
 HEAD_BYTES: Final = 32 * 1024
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -38,7 +40,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first head."""
-        super().connection_made(transport)
+        super().connection_made(OneWrite.around(transport, self.loop))
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -60,7 +62,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a field of the head; one that comes in a trailer is dropped."""
         if self._is_in_head:
-            self._count(len(name) + len(value))
+            self._field_bytes += len(name) + len(value)  # `_count`, without the price of a call per header
+            if self._field_bytes > HEAD_BYTES:
+                raise ValueError("head too large")
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:

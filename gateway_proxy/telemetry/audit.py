@@ -19,7 +19,7 @@ from gateway_proxy.telemetry.request_context import current_request_id
 log = get_log(__name__)
 
 FLUSH_SECONDS: Final = 0.5
-BATCH: Final = 500
+BATCH: Final = 2000
 MAXIMUM_WAITING: Final = 50_000
 
 DetailValue = str | int | float | bool | None
