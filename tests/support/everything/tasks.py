@@ -210,6 +210,8 @@ async def _work(task: Task, job: Job, arguments: Json) -> None:
 
 def _declares_extension(ctx: Context) -> bool:
     capabilities = ctx.session.client_capabilities
+    if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+        return False  # the extension belongs to 2026-07-28
     return capabilities is not None and EXTENSION in (capabilities.extensions or {})
 
 
