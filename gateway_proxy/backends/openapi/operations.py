@@ -40,7 +40,7 @@ _METHODS: Final[Mapping[str, Method]] = {
 }  # fmt: skip
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _IDEMPOTENT: Final = frozenset({"PUT", "DELETE"})
-_SMALLEST_NODE: Final = 6
+_SMALL_NODE: Final = 12
 _FOREIGN: Final = re.compile(r"[^a-zA-Z0-9_.-]+")
 MAX_NAME: Final = 128
 MAX_NOTE_NAMES: Final = 3
@@ -147,14 +147,18 @@ class _Planner:
     def _fit(self, found: _Found, share: int) -> Operation:
         """The operation with as much of its schemas as fits its share of the list."""
         name = self._name(found)
+        hopeless: int | None = None
         for number, attempt in enumerate(_LADDER):
             is_last = number == len(_LADDER) - 1
             limit = MAX_DEFINITION if is_last else share
+            if attempt.references == hopeless and attempt.output:
+                continue  # as many nodes as the one before, which were too many
             try:
-                operation = self._build(found, name, attempt, limit // _SMALLEST_NODE)
+                operation = self._build(found, name, attempt, limit // _SMALL_NODE)
             except SchemaTooLarge:
                 if is_last:
                     raise
+                hopeless = attempt.references
                 continue
             if len(bytes(operation.definition)) <= limit:
                 if number > 1:
