@@ -1,7 +1,7 @@
 """What comes back from a backend while a request is under way. Raw fields are JSON bytes without line breaks."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -13,10 +13,14 @@ class Notification:
 
 @dataclass(slots=True)
 class Result:
-    """The `result` value of the response. `modern` says that the backend speaks 2026-07-28 (it has a resultType)."""
+    """The `result` value of the response. `modern` says that the backend speaks 2026-07-28 (it has a resultType).
+
+    `backend_id` names the backend to which a `requestState` in it belongs.
+    """
 
     raw: bytes
     modern: bool = False
+    backend_id: str = field(default="", compare=False)
 
 
 @dataclass(slots=True)
@@ -60,6 +64,14 @@ class Pause:
 
     It comes before the wait, so that a client that can do the same may be let go for as long.
     """
+
+
+@dataclass(slots=True)
+class Announcement:
+    """A notification that belongs to no call: `params` is raw JSON, empty when there are none."""
+
+    method: str
+    params: bytes = b""
 
 
 UpstreamMessage = Notification | ServerRequest | Withdrawal | Pause | Result | Failure

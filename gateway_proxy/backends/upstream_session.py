@@ -113,12 +113,14 @@ class UpstreamSession:
         return await self.endpoint.http.send("POST", self.endpoint.path, headers, message, timeout=timeout)
 
     async def get(self, last_event_id: str, *, timeout: float) -> Reply:
-        """GET the rest of a broken stream (2025-11-25, Resumability and Redelivery).
+        """GET the rest of a broken stream (2025-11-25, Resumability and Redelivery), or what belongs to no call.
 
         Raises:
             EgressError: As `egress.exchange.Http.send`.
         """
-        headers = self.headers.plus(("accept", "text/event-stream"), ("last-event-id", last_event_id))
+        headers = self.headers.plus(("accept", "text/event-stream"))
+        if last_event_id:
+            headers = headers.plus(("last-event-id", last_event_id))
         return await self.endpoint.http.send("GET", self.endpoint.path, headers, b"", timeout=timeout)
 
     async def post_and_forget(self, message: bytes, *, extra: list[tuple[str, str]] | None = None) -> None:

@@ -6,19 +6,22 @@ other workers through the session store, so that any worker and a restarted proc
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from functools import partial
 from typing import Final
 
 from gateway_proxy.backends.breaker import Breaker
 from gateway_proxy.backends.caller import NOTHING_DECLARED, Caller, Declared
 from gateway_proxy.backends.deadline import Deadline
+from gateway_proxy.backends.ear import Ear, Listener, Uris, write_listen
 from gateway_proxy.backends.endpoints import Endpoints
 from gateway_proxy.backends.envelope import one_line, write_notification, write_request
 from gateway_proxy.backends.exchange import Exchange
 from gateway_proxy.backends.faults import relay_error
 from gateway_proxy.backends.introduction import OF_AN_API, Introduction
 from gateway_proxy.backends.log_levels import EVERYTHING, LEVELS, NOTHING, asked_level, floor_of
-from gateway_proxy.backends.messages import Failure, Result
+from gateway_proxy.backends.messages import Announcement, Failure, Result
 from gateway_proxy.backends.openapi.services import OpenApiServices
 from gateway_proxy.backends.opening import OPEN_TIMEOUT, Opener, UpstreamRecords
 from gateway_proxy.backends.replies import SessionExpired, check_reply
@@ -53,6 +56,7 @@ class Upstreams:
         self._opener = Opener(endpoints, records, minter=self._minter, aside=self._aside)
         self._sessions: dict[Place, UpstreamSession] = {}
         self._opening: dict[Place, asyncio.Task[UpstreamSession]] = {}
+        self._ears: dict[Place, Ear] = {}
         self._breakers: dict[str, tuple[int, Breaker]] = {}
         self._swept_at = clock.monotonic()
 
@@ -146,6 +150,38 @@ class Upstreams:
         extra = [("mcp-method", header_value(method))] if session.era is Era.MODERN else None
         self._aside.spawn(session.post_and_forget(write_notification(method, one_line(params)), extra=extra))
 
+    async def listen(
+        self, backend: Backend, user_id: str, caller: Caller, *, uris: Uris, on_change: OnChange
+    ) -> AsyncGenerator[Announcement, None]:
+        """What the backend says outside of calls on the caller's upstream session, which is opened if need be.
+
+        Its stream is shared by all who listen here to the same session, is begun anew when it breaks, and is subscribed
+        to `uris`. It ends when the backend offers none or is gone, and for a listener that does not keep up.
+        """
+        if backend.transport is Transport.OPENAPI or backend.unreadable:
+            return
+        declared = caller.declared()
+        part = part_of(backend, user_id, caller, declared)
+        declared = allowed_for(part, declared)
+        place = (backend.id, backend.revision, part, declared.json)
+        ear = self._ears.get(place)
+        if ear is None:
+            ear = self._ears[place] = Ear(
+                partial(self._open_to_hear, place, backend, caller, declared),
+                partial(self._expire, place),
+                partial(write_listen, caller, declared),
+                on_change,
+                is_shared=part == SHARED,
+            )
+        listener = Listener(uris, floor_of(caller, caller.log_level))
+        try:
+            async with aclosing(ear.listen(listener)) as announcements:
+                async for announcement in announcements:
+                    yield announcement
+        finally:
+            if ear.is_idle and self._ears.get(place) is ear:
+                del self._ears[place]
+
     def is_exclusive(self, backend: Backend, user_id: str, caller: Caller) -> bool:
         """Whether the caller's session has its upstream session to itself."""
         return part_of(backend, user_id, caller, caller.declared()).startswith("session:")
@@ -171,6 +207,10 @@ class Upstreams:
                 del self._sessions[place]
                 if not session.under_way:
                     idle.append(session)
+        for place, ear in list(self._ears.items()):
+            if place[0] == backend_id and place[1] == revision:
+                del self._ears[place]
+                ear.stop()
         self._openapi.forget(backend_id, revision)
         self._aside.spawn(self._retire(idle, backend_id, revision))
         held = self._breakers.get(backend_id)
@@ -179,6 +219,8 @@ class Upstreams:
 
     async def close(self) -> None:
         """Stop what is being done aside and close all connections."""
+        for ear in self._ears.values():
+            ear.stop()
         for task in list(self._opening.values()):
             task.cancel()
         await asyncio.gather(*self._opening.values(), return_exceptions=True)
@@ -272,6 +314,16 @@ class Upstreams:
             on_change=on_change,
             log_floor=log_floor,
         )
+
+    async def _open_to_hear(
+        self, place: Place, backend: Backend, caller: Caller, declared: Declared
+    ) -> UpstreamSession:
+        self._check_usable(backend)
+        deadline = Deadline(self._clock, OPEN_TIMEOUT)
+        session = self._sessions.get(place) or await self._get_session(place, backend, caller, declared, deadline)
+        if caller.log_level is not None and session.era is Era.LEGACY:
+            await self._set_level(session, caller.log_level)
+        return session
 
     async def _set_level(self, session: UpstreamSession, level: str) -> None:
         """Have a session send log messages from `level` up, unless it sends more already: callers may share it.

@@ -4,7 +4,8 @@ Every answer comes from the last good snapshot of each backend; renewing goes on
 backend is waited for, for a few seconds. Prompts and resources are asked for only when somebody looks.
 """
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -55,6 +56,7 @@ class _Tenant:
     backends: tuple[Backend, ...] = ()
     on_change: dict[str, OnChange] = field(default_factory=dict)
     introductions: dict[str, Introduction] = field(default_factory=dict)
+    watchers: set[OnChange] = field(default_factory=set)
     was_used: bool = True
 
     def changed(self, backend_id: str, method: str) -> None:
@@ -63,6 +65,13 @@ class _Tenant:
             shelf = held.shelves.get(backend_id) if kind.changed == method else None
             if shelf is not None and (kind is TOOLS or shelf.snapshot is not None):
                 shelf.changed()
+            elif shelf is not None:
+                self.announce(method)  # nobody has looked here yet, but somebody may have at another worker
+
+    def announce(self, method: str) -> None:
+        """Tell whoever watches that a list is another one."""
+        for watcher in list(self.watchers):
+            watcher(method)
 
 
 class Catalog:
@@ -230,6 +239,22 @@ class Catalog:
         held = self._tenants.get(backend.tenant_id)
         return _ignore_change if held is None else held.on_change.get(backend.id, _ignore_change)
 
+    @asynccontextmanager
+    async def watching(self, ctx: TenantContext, watcher: OnChange) -> AsyncIterator[None]:
+        """Call `watcher` with `notifications/…/list_changed` whenever the tenant's callers should list again.
+
+        It is called after the new list has come, so that whoever lists then sees it.
+
+        Raises:
+            StorageUnavailable: The tenant's backends cannot be read.
+        """
+        held = await self._held(ctx.tenant.id)
+        held.watchers.add(watcher)
+        try:
+            yield
+        finally:
+            held.watchers.discard(watcher)
+
     async def close(self) -> None:
         """Stop renewing."""
         for held in self._tenants.values():
@@ -241,16 +266,27 @@ class Catalog:
         held = self._tenants.get(tenant_id)
         if held is None:
             self._sweep()
-            lists = {kind: KindList(kind, self._fetch, self._clock) for kind in KINDS}
-            held = self._tenants[tenant_id] = _Tenant(lists[TOOLS], lists)
+            held = self._tenants[tenant_id] = self._new_tenant()
         if held.backends is not backends:
             self._adopt(held, backends)
         held.was_used = True
         return held
 
+    def _new_tenant(self) -> _Tenant:
+        lists: dict[ListKind, KindList] = {}
+
+        def announce(method: str) -> None:
+            held.announce(method)
+
+        for kind in KINDS:
+            lists[kind] = KindList(kind, self._fetch, self._clock, on_news=announce)
+        held = _Tenant(lists[TOOLS], lists)
+        return held
+
     def _adopt(self, held: _Tenant, backends: tuple[Backend, ...]) -> None:
         """The tenant's backends changed: what is held for those that did not is kept."""
         gone = [backend for backend in held.backends if backend not in backends]
+        had_any = bool(held.backends)
         for kind_list in held.lists.values():
             kind_list.adopt(backends)
         for backend in gone:
@@ -258,6 +294,9 @@ class Catalog:
             self._upstreams.retire(backend.id, backend.revision)
         held.backends = backends
         held.on_change = {backend.id: partial(held.changed, backend.id) for backend in backends}
+        if had_any:
+            for method in dict.fromkeys(kind.changed for kind in KINDS):
+                held.announce(method)
 
     async def _fetch(self, kind: ListKind, backend: Backend) -> Snapshot:
         snapshot = await fetch_snapshot(self._upstreams, backend, kind, self.on_change_of(backend))
@@ -274,7 +313,7 @@ class Catalog:
             return
         self._swept_at = now
         for tenant_id, held in list(self._tenants.items()):
-            if not held.was_used:
+            if not held.was_used and not held.watchers:
                 for kind_list in held.lists.values():
                     kind_list.abandon()
                 del self._tenants[tenant_id]

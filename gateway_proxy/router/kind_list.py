@@ -20,7 +20,9 @@ FetchKind = Callable[[ListKind, Backend], Awaitable[Snapshot]]
 class KindList:
     """The shelves by backend id. `adopt` follows the tenant's backends; the view is built when somebody looks."""
 
-    def __init__(self, kind: ListKind, fetch: FetchKind, clock: Clock) -> None:
+    def __init__(self, kind: ListKind, fetch: FetchKind, clock: Clock, *, on_news: Callable[[str], None]) -> None:
+        """`on_news` is called with the kind's list_changed method when clients should list again."""
+        self._on_news = on_news
         self.kind = kind
         self.shelves: dict[str, Shelf] = {}
         self._backends: tuple[Backend, ...] = ()
@@ -75,6 +77,7 @@ class KindList:
     def _outdate(self) -> None:
         """A snapshot is another one: the view has to be built anew."""
         self._view = None
+        self._on_news(self.kind.changed)
 
     async def _fetch_shelf(self, backend: Backend) -> Snapshot:
         return await self._fetch(self.kind, backend)

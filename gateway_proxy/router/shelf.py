@@ -35,7 +35,7 @@ class Shelf:
     """One backend's list. `refresh` is single-flight; nobody waits for it but, once, for the very first snapshot."""
 
     def __init__(self, backend: Backend, fetch: Fetch, clock: Clock, *, on_news: Callable[[], None]) -> None:
-        """`on_news` is called when `snapshot` is another one."""
+        """`on_news` is called when `snapshot` is another one, or was fetched because the backend spoke of changes."""
         self.backend = backend
         self.snapshot: Snapshot | None = None
         self._on_news = on_news
@@ -49,6 +49,8 @@ class Shelf:
         self._fetched_at = float("-inf")
         self._failures = 0
         self._is_outdated = False
+        self._has_changed = False
+        self._later: asyncio.TimerHandle | None = None
 
     @property
     def state(self) -> State:
@@ -64,8 +66,20 @@ class Shelf:
 
     def changed(self) -> None:
         """The backend said that its list changed: renew it soon, but not more often than once a second."""
-        self._is_outdated = True
+        self._is_outdated = self._has_changed = True
         self._due_at = min(self._due_at, self._fetched_at + CHANGE_PAUSE)
+        self.touch()
+        if self._task is None:
+            self._renew_later()
+
+    def _renew_later(self) -> None:
+        """Whoever waits to hear that it has changed does not look himself."""
+        if self._later is None:
+            left = max(0.0, self._due_at - self._clock.monotonic())
+            self._later = asyncio.get_running_loop().call_later(left, self._touch_later)
+
+    def _touch_later(self) -> None:
+        self._later = None
         self.touch()
 
     def refresh(self) -> asyncio.Task[None]:
@@ -92,14 +106,21 @@ class Shelf:
 
     def abandon(self) -> None:
         """Nobody will look at this list again: stop fetching."""
+        self._forget_later()
         if self._task is not None:
             self._task.cancel()
 
     async def close(self) -> None:
         """Stop fetching and wait for that."""
+        self._forget_later()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def _forget_later(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
 
     async def _renew(self) -> None:
         try:
@@ -119,7 +140,10 @@ class Shelf:
         self._fetched_at, self._failures = now, 0
         self._due_at = now + (CHANGE_PAUSE if self._is_outdated else _freshness(snapshot))  # changed meanwhile
         self.problem, self.listed_at = None, self._clock.now()
-        if snapshot != self.snapshot:
+        if self._is_outdated:
+            self._renew_later()
+        if snapshot != self.snapshot or (self._has_changed and not self._is_outdated):
+            self._has_changed = self._is_outdated
             self.snapshot = snapshot
             self._on_news()
 

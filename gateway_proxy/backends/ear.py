@@ -1,0 +1,276 @@
+"""What a backend says outside of calls: one stream per upstream session and worker, for everybody here who listens.
+
+A stream is open only while somebody listens. It is a GET in the handshake era (2025-11-25, Listening for Messages) and
+`subscriptions/listen` in 2026-07-28. Requests of the backend belong to no call here: they are refused, never guessed.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from gateway_proxy.backends.caller import Caller, Declared
+from gateway_proxy.backends.envelope import (
+    Envelope,
+    quote,
+    raw_bytes,
+    read_envelopes,
+    read_fields,
+    write_fields,
+    write_request,
+)
+from gateway_proxy.backends.log_levels import EVERYTHING, rank_of
+from gateway_proxy.backends.messages import Announcement
+from gateway_proxy.backends.replies import SessionExpired, check_reply
+from gateway_proxy.backends.splice import UpstreamRequest
+from gateway_proxy.backends.sse import EventTooLarge, SseParser
+from gateway_proxy.backends.upstream_session import Era, UpstreamSession
+from gateway_proxy.domain.errors import BackendMisbehaved, EgressError, RelayError, StorageUnavailable
+from gateway_proxy.egress.exchange import Reply
+from gateway_proxy.telemetry.logs import get_log
+
+log = get_log(__name__)
+
+EVENT_LIMIT: Final = 1024 * 1024
+SILENCE: Final = 600.0
+HEAD_TIMEOUT: Final = 30.0
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 60.0
+WAITING_LIMIT: Final = 1000
+LOOK_SECONDS: Final = 1.0
+UPDATED: Final = "notifications/resources/updated"
+_CHANGED: Final = "/list_changed"
+_OF_CALLS: Final = frozenset(
+    {"notifications/progress", "notifications/cancelled", "notifications/subscriptions/acknowledged"}
+)
+_REFUSED: Final = b'"error":{"code":-32601,"message":"This request belongs to no call."}'
+_SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
+
+
+class _Updated(msgspec.Struct):
+    uri: str = ""
+
+
+_updated: Final = msgspec.json.Decoder(_Updated)
+
+
+class Deaf(Exception):
+    """The backend offers no such stream. Stays inside this room."""
+
+
+Uris = Callable[[], Collection[str]]
+"""What a listener is subscribed to at the moment; asked again and again, so it may change."""
+
+
+@dataclass(eq=False)
+class Listener:
+    """Somebody who listens: to changes of lists, to updates of `uris`, to log messages from `log_floor` up."""
+
+    uris: Uris
+    log_floor: int = EVERYTHING
+    waiting: asyncio.Queue[Announcement | None] = field(default_factory=lambda: asyncio.Queue(WAITING_LIMIT))
+
+    def offer(self, announcement: Announcement, envelope: Envelope) -> None:
+        """Take it if it is for this one. Who does not keep up is told that it is over, rather than lose some."""
+        if announcement.method == UPDATED and not self._is_subscribed(envelope.params):
+            return
+        if announcement.method == "notifications/message" and rank_of(envelope.params) < self.log_floor:
+            return
+        try:
+            self.waiting.put_nowait(announcement)
+        except asyncio.QueueFull:
+            self.end()
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        while self.waiting.full():
+            self.waiting.get_nowait()
+        self.waiting.put_nowait(None)
+
+    def _is_subscribed(self, params: Raw) -> bool:
+        """Servers may name a part of what was subscribed to (2025-11-25, Resources, Subscriptions)."""
+        try:
+            uri = _updated.decode(params).uri
+        except msgspec.MsgspecError:
+            return False
+        subscribed = self.uris()
+        return uri in subscribed or any(uri.startswith(one.rstrip("/") + "/") for one in subscribed)
+
+
+class Ear:
+    """The stream of one upstream session. `is_shared`: of several users, to whom only changes are nobody's secret."""
+
+    def __init__(
+        self,
+        get_session: Callable[[], Awaitable[UpstreamSession]],
+        expire: Callable[[UpstreamSession], Awaitable[None]],
+        write_listen: Callable[[bytes, Collection[str]], bytes],
+        on_change: Callable[[str], None],
+        *,
+        is_shared: bool,
+    ) -> None:
+        self._get_session = get_session
+        self._expire = expire
+        self._write_listen = write_listen
+        self._on_change = on_change
+        self._is_shared = is_shared
+        self._listeners: set[Listener] = set()
+        self._subscribed: tuple[UpstreamSession | None, set[str]] = (None, set())
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody listens."""
+        return not self._listeners
+
+    async def listen(self, listener: Listener) -> AsyncGenerator[Announcement, None]:
+        """What is announced for this listener, until it closes or nothing more can come."""
+        self._listeners.add(listener)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="ear")
+        try:
+            while (announcement := await listener.waiting.get()) is not None:
+                yield announcement
+        finally:
+            self._listeners.discard(listener)
+            if self.is_idle:
+                self.stop()
+
+    def stop(self) -> None:
+        """Hang up, and tell whoever listens."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        for listener in self._listeners:
+            listener.end()
+
+    async def _run(self) -> None:
+        pause = FIRST_PAUSE
+        try:
+            while True:
+                try:
+                    if await self._hear_until_more_is_wanted():
+                        continue
+                    pause = FIRST_PAUSE
+                except (RelayError, EgressError, StorageUnavailable, EventTooLarge, ValueError):
+                    pause = min(pause * 2, LONGEST_PAUSE)
+                await asyncio.sleep(pause)
+        except Deaf:
+            log.info("backend_announces_nothing")
+        finally:
+            for listener in self._listeners:
+                listener.end()
+            self._task = None
+
+    async def _hear_until_more_is_wanted(self) -> bool:
+        """One stream; True when it was ended because somebody has subscribed to more than it was begun with."""
+        reading = asyncio.create_task(self._hear())
+        try:
+            while not reading.done():
+                await asyncio.wait({reading}, timeout=LOOK_SECONDS)
+                session, subscribed = self._subscribed
+                if session is not None and not self._wanted() <= subscribed:
+                    return True
+            await reading
+            return False
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    def _wanted(self) -> set[str]:
+        return {uri for listener in self._listeners for uri in listener.uris()}
+
+    async def _hear(self) -> None:
+        """One stream from its beginning to its end."""
+        session = await self._get_session()
+        uris = self._wanted()
+        try:
+            if session.era is Era.MODERN:
+                reply = await self._begin_modern(session, uris)
+            else:
+                reply = await self._begin_legacy(session, uris)
+        except SessionExpired:
+            await self._expire(session)
+            return
+        session.under_way += 1
+        try:
+            parser = SseParser(EVENT_LIMIT)
+            while (chunk := await reply.read_chunk(timeout=SILENCE)) is not None:
+                for event in parser.feed(chunk):
+                    for envelope in read_envelopes(event):
+                        self._take(session, envelope)
+        finally:
+            session.under_way -= 1
+            with contextlib.suppress(EgressError):
+                await reply.close()
+
+    async def _begin_legacy(self, session: UpstreamSession, uris: set[str]) -> Reply:
+        if self._subscribed[0] is not session:
+            self._subscribed = (session, set())
+        reply = await session.get("", timeout=HEAD_TIMEOUT)
+        if reply.status in (405, 501):
+            await reply.close()
+            if not uris:
+                raise Deaf
+            raise BackendMisbehaved(session.backend_name, "it offers subscriptions but no stream for them")
+        await check_reply(reply, session.backend_name, has_session=session.record.session_id is not None)
+        for uri in sorted(uris - self._subscribed[1]):
+            message = write_request(session.minter.next_id(), "resources/subscribe", b'{"uri":%b}' % quote(uri))
+            await session.post_and_forget(message)
+            self._subscribed[1].add(uri)
+        return reply
+
+    async def _begin_modern(self, session: UpstreamSession, uris: set[str]) -> Reply:
+        self._subscribed = (session, set(uris))
+        extra = [("mcp-method", "subscriptions/listen")]
+        message = self._write_listen(session.minter.next_id(), sorted(uris))
+        reply = await session.post(message, timeout=HEAD_TIMEOUT, extra=extra)
+        failure = await check_reply(reply, session.backend_name, has_session=False)
+        if failure is not None or "event-stream" not in (reply.header("content-type") or ""):
+            await reply.close()
+            raise Deaf
+        return reply
+
+    def _take(self, session: UpstreamSession, envelope: Envelope) -> None:
+        if envelope.method and envelope.id:
+            outcome = b'"result":{}' if envelope.method == "ping" else _REFUSED
+            session.aside.spawn(session.answer(bytes(envelope.id), outcome))
+        elif envelope.method and envelope.method not in _OF_CALLS:
+            self._take_notification(envelope)
+
+    def _take_notification(self, envelope: Envelope) -> None:
+        method = envelope.method
+        if method.endswith(_CHANGED):
+            self._on_change(method)
+        elif self._is_shared and method != UPDATED:
+            return
+        announcement = Announcement(method, _without_subscription(envelope.params))
+        for listener in list(self._listeners):
+            listener.offer(announcement, envelope)
+
+
+def write_listen(caller: Caller, declared: Declared, request_id: bytes, uris: Collection[str]) -> bytes:
+    """Subscribe to everything that a backend of 2026-07-28 may announce; who hears of what is decided here."""
+    wanted: dict[str, object] = dict.fromkeys(("toolsListChanged", "promptsListChanged", "resourcesListChanged"), True)
+    wanted["resourceSubscriptions"] = list(uris)
+    request = UpstreamRequest("subscriptions/listen", {"notifications": Raw(msgspec.json.encode(wanted))})
+    params = request.write_params(request_id, modern=True, caller=caller, capabilities=declared.json)
+    return write_request(request_id, request.method, params)
+
+
+def _without_subscription(params: Raw) -> bytes:
+    """The parameters without the id of our own subscription; empty when there are none."""
+    if b"subscriptionId" not in bytes(params):
+        return raw_bytes(params)
+    fields = read_fields(params)
+    meta = read_fields(fields["_meta"]) if "_meta" in fields else {}
+    meta.pop(_SUBSCRIPTION, None)
+    if meta:
+        fields["_meta"] = Raw(write_fields(meta))
+    else:
+        fields.pop("_meta", None)
+    return raw_bytes(Raw(write_fields(fields))) if fields else b""
