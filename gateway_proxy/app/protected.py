@@ -132,4 +132,5 @@ def mcp_endpoint(services: Services, is_still_welcome: IsStillWelcome | None = N
         EndpointConfig(settings.public_url, settings.cors_origins, ServerIdentity(name=settings.name, version=VERSION)),
         is_still_welcome=is_still_welcome,
         crossing=services.crossing,
+        sealer=services.core.keyring,
     )

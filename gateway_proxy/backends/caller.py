@@ -1,5 +1,6 @@
 """What is known of the client behind a call, as far as a backend may come to know it. No token, no address."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -23,6 +24,8 @@ class Caller:
 
     `relays_server_requests` says that the surface can carry a backend's requests (sampling, elicitation, roots) to
     the client and the answers back. Without it no backend is told of those capabilities. `surface` is for metrics.
+    `only_backend` is the id of the one to which the request's `requestState` belongs. `param_headers` are the
+    `mcp-param-*` headers as they came (None: twice); None altogether for a transport or era without them.
     `log_level` is what a legacy client has set for its session; a modern one says it in each request's `_meta`.
     """
 
@@ -33,6 +36,8 @@ class Caller:
     modern: bool
     relays_server_requests: bool = False
     surface: str = "mcp"
+    only_backend: str | None = None
+    param_headers: Mapping[str, str | None] | None = None
     log_level: str | None = None
 
     def declared(self) -> "Declared":

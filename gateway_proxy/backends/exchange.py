@@ -246,7 +246,8 @@ class Exchange:
         self._is_done = True
         self._breaker.succeeded()
         if envelope.result:
-            return Result(raw_bytes(envelope.result), modern=self._session.era is Era.MODERN)
+            session = self._session
+            return Result(raw_bytes(envelope.result), session.era is Era.MODERN, session.key.backend_id)
         if envelope.error:
             return read_failure(envelope.error)
         raise self._misbehaved("the response has neither result nor error")

@@ -73,6 +73,13 @@ class RelayError(GatewayError):
 
 
 @dataclass(eq=False)
+class HeaderMismatch(RelayError):
+    """A header that repeats an argument does not agree with it. `fault` is a phrase of ours that names the header."""
+
+    fault: str
+
+
+@dataclass(eq=False)
 class ToolUnknown(RelayError):
     """No tool of that name in this tenant. A foreign tool is the same as an unknown one."""
 

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import GatewayError, SessionUnknown, StorageUnavailable
+from gateway_proxy.domain.ids import new_session_id
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.mcp_endpoint import headers as h
 from gateway_proxy.mcp_endpoint import sse, wire
@@ -25,10 +26,13 @@ from gateway_proxy.mcp_endpoint.legacy import LegacyLeg
 from gateway_proxy.mcp_endpoint.listening import Listening
 from gateway_proxy.mcp_endpoint.modern import ModernLeg
 from gateway_proxy.mcp_endpoint.open_streams import OpenStreams
+from gateway_proxy.mcp_endpoint.parked_calls import ParkedCalls
 from gateway_proxy.mcp_endpoint.post import Post
 from gateway_proxy.mcp_endpoint.questions import Questions
+from gateway_proxy.mcp_endpoint.request_states import RequestStates, Sealer
 from gateway_proxy.mcp_endpoint.routing import Requester, TenantCatalog, ToolCaller
 from gateway_proxy.mcp_endpoint.versions import HANDSHAKE_VERSIONS
+from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.sessions.mailbox import Letter
 from gateway_proxy.sessions.memory_event_log import MemoryEventLog
 from gateway_proxy.sessions.memory_mailbox import MemoryMailbox
@@ -63,8 +67,9 @@ class McpEndpoint:
         *,
         is_still_welcome: IsStillWelcome | None = None,
         crossing: Crossing | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
-        """Without a `crossing` this is the only worker."""
+        """Without a `crossing` this is the only worker, and without a `sealer` no other can open what it seals."""
         self._sessions = sessions
         self._clock = clock
         self._limits = config.limits
@@ -81,7 +86,9 @@ class McpEndpoint:
         self._legacy = LegacyLeg(
             catalog, tool_calls, requests, sessions, self._calls_in_flight, questions, self._kept_streams, config
         )
-        self._modern = ModernLeg(catalog, tool_calls, requests, config)
+        states = RequestStates(sealer or Keyring((new_session_id(),)), clock)
+        self._parked_calls = ParkedCalls(self._mailbox, states, config.limits)
+        self._modern = ModernLeg(catalog, tool_calls, requests, states, self._parked_calls, config)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = read_headers(scope["headers"])
@@ -110,6 +117,7 @@ class McpEndpoint:
     async def close(self) -> None:
         """Let go of calls that go on without their client."""
         await self._kept_streams.close()
+        await self._parked_calls.close()
 
     @property
     def calls_under_way(self) -> int:

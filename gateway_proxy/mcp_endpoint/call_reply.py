@@ -12,6 +12,8 @@ from gateway_proxy.mcp_endpoint.headers import Acceptable
 from gateway_proxy.mcp_endpoint.questions import CallQuestions
 from gateway_proxy.router.messages import Failure, Notification, Pause, RelayMessage, Result, ServerRequest, Withdrawal
 
+Messages = AsyncGenerator[RelayMessage, None]
+Park = Callable[[Messages, ServerRequest], Result]
 Answer = tuple[int, bytes]
 """HTTP status (used only if nothing was sent before) and the complete JSON-RPC response."""
 
@@ -19,26 +21,32 @@ Answer = tuple[int, bytes]
 async def relay_call(
     exchange: Exchange,
     accept: Acceptable,
-    messages: AsyncGenerator[RelayMessage, None],
+    messages: Messages,
     answer: Callable[[Result | Failure], Answer],
     questions: CallQuestions | None = None,
+    park: Park | None = None,
 ) -> None:
     """Write what a call yields, as it comes. Closing `messages`, also when the client leaves, cancels upstream.
 
     Notifications for a client that takes no streams are dropped; it has said so. Server requests go out as `questions`;
-    without them they are refused: such callers declare no capability, so none should come. The generator is read to
-    its end, so that the router has recorded the call before the client hears of it.
+    without them they are refused: such callers declare no capability, so none should come. With `park` the call is
+    handed over instead, to wait, and what that gives is the answer. Otherwise the generator is read to its end, so
+    that the router has recorded the call before the client hears of it.
 
     Raises:
         RelayError: The router's, before or after the first notification; see `finish`.
     """
     exchange.takes_sse = accept.sse
     final: Result | Failure | None = None
+    is_parked = False
     try:
         async for message in messages:
             if isinstance(message, Result | Failure):
                 final = message
                 continue
+            if park is not None and isinstance(message, ServerRequest):
+                final, is_parked = park(messages, message), True
+                break
             if isinstance(message, Pause):
                 await _pause(exchange)
                 continue
@@ -47,7 +55,8 @@ async def relay_call(
                 await exchange.open_stream()
                 await exchange.write_event(event)
     finally:
-        await messages.aclose()
+        if not is_parked:
+            await messages.aclose()
     if final is None:
         raise Refusal(200, wire.INTERNAL_ERROR, "The call ended without a result")
     await finish(exchange, accept, answer(final))

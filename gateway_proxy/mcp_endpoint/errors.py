@@ -14,6 +14,7 @@ from gateway_proxy.domain.errors import (
     BackendUnavailable,
     CursorInvalid,
     GatewayError,
+    HeaderMismatch,
     LetterTooLarge,
     LimitError,
     MethodUnknown,
@@ -114,6 +115,7 @@ TABLE: Final[Mapping[type[GatewayError], Callable[..., Refusal]]] = {
         200, wire.INVALID_PARAMS, "Resource not found", wire.to_json({"uri": error.uri})
     ),
     MethodUnknown: lambda error: Refusal(200, wire.METHOD_NOT_FOUND, f"Method not found: {error.method}"),
+    HeaderMismatch: lambda error: Refusal(400, wire.HEADER_MISMATCH, f"Header mismatch: {error.fault}"),
     CursorInvalid: lambda _: Refusal(200, wire.INVALID_PARAMS, "params.cursor: not a cursor of this list"),
     BackendUnavailable: _backend_unavailable,
     BackendTimeout: _backend_timeout,

@@ -7,7 +7,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -16,6 +16,7 @@ SESSION_ID: Final = b"mcp-session-id"
 METHOD: Final = b"mcp-method"
 NAME: Final = b"mcp-name"
 ORIGIN: Final = b"origin"
+PARAMETER: Final = b"mcp-param-"
 
 _SINGLE: Final = frozenset({PROTOCOL_VERSION, SESSION_ID, METHOD, NAME, ORIGIN})
 _READ: Final = _SINGLE | {b"accept", b"content-type", b"content-length", b"content-encoding", b"last-event-id"}
@@ -25,10 +26,14 @@ _SENTINEL: Final = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
 
 @dataclass(slots=True)
 class McpHeaders:
-    """What was sent. `duplicated` names the first header that came twice though it must not."""
+    """What was sent. `duplicated` names the first header that came twice though it must not.
+
+    `parameters` are the `mcp-param-*` headers as text; one that came twice is None.
+    """
 
     values: dict[bytes, bytes]
     duplicated: str | None
+    parameters: dict[str, str | None] = field(default_factory=dict)
 
     def text(self, name: bytes) -> str | None:
         """One value as text; bytes outside ASCII are kept apart from each other (latin-1)."""
@@ -60,8 +65,12 @@ def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> McpHeaders:
     """
     values: dict[bytes, bytes] = {}
     duplicated: str | None = None
+    parameters: dict[str, str | None] = {}
     for name, value in raw:
         if name not in _READ:
+            if name.startswith(PARAMETER):
+                named = name.decode("latin-1")
+                parameters[named] = None if named in parameters else value.strip(b" \t").decode("latin-1")
             continue
         if name not in values:
             values[name] = value.strip(b" \t")
@@ -69,7 +78,7 @@ def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> McpHeaders:
             values[name] += b"," + value
         elif name in _SINGLE and duplicated is None:
             duplicated = name.decode("ascii")
-    return McpHeaders(values, duplicated)
+    return McpHeaders(values, duplicated, parameters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,18 @@ The header checks come before anything is looked up, because intermediaries rout
 body (MCP 2026-07-28, Streamable HTTP; reference/security.md S5). No session is issued or read here.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from gateway_proxy.domain.errors import MethodUnknown, RelayError
+from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.mcp_endpoint import headers as h
 from gateway_proxy.mcp_endpoint import wire
-from gateway_proxy.mcp_endpoint.call_reply import Answer, finish, relay_call
+from gateway_proxy.mcp_endpoint.call_reply import Answer, Messages, finish, relay_call
 from gateway_proxy.mcp_endpoint.config import EndpointConfig
 from gateway_proxy.mcp_endpoint.envelope import ClientNotification, Request, decode_message, is_batch
 from gateway_proxy.mcp_endpoint.errors import MODERN_STATUS, Refusal
@@ -25,18 +27,21 @@ from gateway_proxy.mcp_endpoint.parameters import (
     CallParameters,
     EnvelopeMeta,
     EnvelopeParameters,
+    InputParameters,
     ListParameters,
     MaybeRaw,
     decode_parameters,
     invalid_parameters,
     optional_object,
 )
+from gateway_proxy.mcp_endpoint.parked_calls import ParkedCalls, Parking
 from gateway_proxy.mcp_endpoint.post import Post
+from gateway_proxy.mcp_endpoint.request_states import RequestStates, State, digest_of
 from gateway_proxy.mcp_endpoint.routing import Requester, TenantCatalog, ToolCaller
 from gateway_proxy.mcp_endpoint.versions import MODERN_VERSIONS
 from gateway_proxy.router.caller import SERVER_REQUESTS, Caller
 from gateway_proxy.router.listing import KINDS, ListKind
-from gateway_proxy.router.messages import Failure, RelayMessage, Result
+from gateway_proxy.router.messages import Failure, Result, ServerRequest
 
 Handler = Callable[[Post, Request, Caller], Awaitable[None]]
 
@@ -64,6 +69,25 @@ KNOWN_NOTIFICATIONS: Final = frozenset(
 )
 
 
+ASKING: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
+"""Requests that may be answered with `input_required`."""
+
+
+class Begin(Protocol):
+    """Starts the request at its backend."""
+
+    def __call__(self, ctx: TenantContext, caller: Caller, *, params: bytes) -> Messages: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A request that may need several rounds: what it is for, how it begins, what completes its result."""
+
+    name: str
+    begin: Begin
+    complete: Callable[[bytes], bytes]
+
+
 class ResultHead(msgspec.Struct):
     """Whether a result says of what kind it is."""
 
@@ -78,11 +102,19 @@ class ModernLeg:
     """Answers the POSTs of 2026-07-28."""
 
     def __init__(
-        self, catalog: TenantCatalog, tool_calls: ToolCaller, requests: Requester, config: EndpointConfig
+        self,
+        catalog: TenantCatalog,
+        tool_calls: ToolCaller,
+        requests: Requester,
+        states: RequestStates,
+        parked_calls: ParkedCalls,
+        config: EndpointConfig,
     ) -> None:
         self._catalog = catalog
         self._tool_calls = tool_calls
         self._requests = requests
+        self._states = states
+        self._parked_calls = parked_calls
         self._list_ttl_ms = config.limits.list_ttl_ms
         self._server = config.server
         server = config.server
@@ -145,31 +177,60 @@ class ModernLeg:
     async def _call_tool(self, post: Post, request: Request, caller: Caller) -> None:
         parameters = decode_parameters(CallParameters, request.params)
         optional_object(parameters.arguments, "params.arguments")
-        messages = self._tool_calls.call(post.ctx, caller, name=parameters.name, params=request.params)
-        await self._follow(post, request, messages, with_result_type)
+        begin = partial(self._tool_calls.call, name=parameters.name)
+        await self._converse(post, request, caller, Conversation(parameters.name, begin, with_result_type))
 
     async def _relay(self, post: Post, request: Request, caller: Caller) -> None:
         """Everything that is not ours to answer, methods that we have never heard of included."""
-        is_read = request.method == "resources/read"
-        messages = self._requests.relay(post.ctx, caller, method=request.method, params=request.params)
-        await self._follow(post, request, messages, with_caching if is_read else with_result_type)
+        begin = partial(self._requests.relay, method=request.method)
+        complete = with_caching if request.method == "resources/read" else with_result_type
+        if request.method in ASKING:
+            await self._converse(post, request, caller, Conversation("", begin, complete))
+        else:
+            messages = begin(post.ctx, caller, params=request.params)
+            await relay_call(post.exchange, post.accept, messages, partial(_answer, request, complete))
 
-    async def _follow(
-        self,
-        post: Post,
-        request: Request,
-        messages: AsyncGenerator[RelayMessage, None],
-        complete: Callable[[bytes], bytes],
-    ) -> None:
-        """Write what a request yields; `complete` adds to a result what 2026-07-28 requires of it."""
+    async def _converse(self, post: Post, request: Request, caller: Caller, conversation: "Conversation") -> None:
+        """Relay a request that may need input of the client, or go on with one that did (2026-07-28, SEP-2322)."""
+        ctx, target = post.ctx, f"{request.method} {conversation.name}"
+        responses, state = b"", None
+        if b'"requestState"' in request.params:
+            inputs = decode_parameters(InputParameters, request.params)
+            if not isinstance(inputs.request_state, msgspec.UnsetType):
+                state = self._states.open(ctx, target, bytes(inputs.request_state))
+                responses = optional_object(inputs.input_responses, "params.inputResponses")
 
         def answer(final: Result | Failure) -> Answer:
-            if isinstance(final, Result):
-                return 200, wire.result_message(request.id, complete(final.raw))
-            code = wire.INVALID_PARAMS if final.code == wire.RESOURCE_NOT_FOUND else final.code
-            return MODERN_STATUS.get(code, 200), wire.error_message(request.id, code, final.message, final.data)
+            if isinstance(final, Result) and final.modern and b'"input_required"' in final.raw:
+                final = self._with_sealed_state(ctx, target, final)
+            return _answer(request, conversation.complete, final)
 
-        await relay_call(post.exchange, post.accept, messages, answer)
+        def park(messages: Messages, question: ServerRequest) -> Result:
+            return self._parked_calls.park(Parking(ctx, target, digest_of(request.params)), messages, question)
+
+        if state is None:
+            messages = conversation.begin(ctx, caller, params=request.params)
+        elif not state.worker_id:
+            params = _with_state(request.params, state.inner)
+            messages = conversation.begin(ctx, replace(caller, only_backend=state.backend_id), params=params)
+        elif state.worker_id == self._parked_calls.worker_id:
+            claimed = await self._parked_calls.claim(ctx, state, responses, digest_of(request.params))
+            if isinstance(claimed, Result):
+                await finish(post.exchange, post.accept, answer(claimed))
+                return
+            messages = claimed.messages
+        else:
+            messages = self._parked_calls.claim_elsewhere(ctx, state, responses, digest_of(request.params))
+        await relay_call(post.exchange, post.accept, messages, answer, park=park)
+
+    def _with_sealed_state(self, ctx: TenantContext, target: str, result: Result) -> Result:
+        """A backend's `input_required`, its state sealed for this user, this backend and this request."""
+        fields = _fields_decoder.decode(result.raw)
+        if bytes(fields.get("resultType", b"")) != b'"input_required"' or "requestState" not in fields:
+            return result
+        state = State(target, backend_id=result.backend_id, inner=bytes(fields["requestState"]))
+        fields["requestState"] = msgspec.Raw(wire.to_json(self._states.seal(ctx, state)))
+        return Result(wire.to_json(fields), modern=True, backend_id=result.backend_id)
 
     async def _hear(self, post: Post, message: ClientNotification, version: str) -> None:
         """Pass on what the gateway does not know. Cancelling is closing the stream in this era, and no notification."""
@@ -177,6 +238,21 @@ class ModernLeg:
             return
         caller = Caller(None, version, b"{}", b"{}", modern=True)
         await self._requests.notify(post.ctx, caller, method=message.method, params=message.params)
+
+
+def _answer(request: Request, complete: Callable[[bytes], bytes], final: Result | Failure) -> Answer:
+    """The response; `complete` adds to a result what 2026-07-28 requires of it."""
+    if isinstance(final, Result):
+        return 200, wire.result_message(request.id, complete(final.raw))
+    code = wire.INVALID_PARAMS if final.code == wire.RESOURCE_NOT_FOUND else final.code
+    return MODERN_STATUS.get(code, 200), wire.error_message(request.id, code, final.message, final.data)
+
+
+def _with_state(params: bytes, inner: bytes) -> bytes:
+    """The parameters with the backend's own state in the place of ours."""
+    fields = _fields_decoder.decode(params)
+    fields["requestState"] = msgspec.Raw(inner)
+    return wire.to_json(fields)
 
 
 async def _refuse_method(_: Post, request: Request, __: Caller) -> None:
@@ -210,6 +286,8 @@ def _read_caller(headers: McpHeaders, request: Request) -> Caller:
         client_info_json=optional_object(meta.client_info, "params._meta.io.modelcontextprotocol/clientInfo"),
         capabilities_json=capabilities,
         modern=True,
+        relays_server_requests=request.method in ASKING,
+        param_headers=headers.parameters,
     )
 
 

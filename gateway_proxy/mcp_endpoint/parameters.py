@@ -53,6 +53,13 @@ class LevelParameters(msgspec.Struct):
     level: LogLevel
 
 
+class InputParameters(msgspec.Struct, rename="camel"):
+    """What a client sends with a retry (MCP 2026-07-28, Multi Round-Trip Requests)."""
+
+    request_state: MaybeRaw = msgspec.UNSET
+    input_responses: MaybeRaw = msgspec.UNSET
+
+
 class CancelledParameters(msgspec.Struct):
     """`notifications/cancelled`."""
 
@@ -86,6 +93,7 @@ _DECODERS: Final[dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]] = {
         UriParameters,
         LevelParameters,
         CancelledParameters,
+        InputParameters,
         EnvelopeParameters,
         EnvelopeMeta,
     )

@@ -3,25 +3,29 @@
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
 
 from gateway_proxy.backends.envelope import quote
 from gateway_proxy.backends.exchange import Exchange
-from gateway_proxy.backends.splice import read_request
+from gateway_proxy.backends.splice import UpstreamRequest, read_request
 from gateway_proxy.backends.upstreams import Upstreams
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import GatewayError, RelayError
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.catalog import Catalog
+from gateway_proxy.router.input_rounds import InputRounds, find_input_required
 from gateway_proxy.router.messages import Failure, Notification, RelayMessage, Result, ServerRequest
+from gateway_proxy.router.param_headers import check_param_headers, write_param_headers
 from gateway_proxy.router.policy import Policy
 from gateway_proxy.router.route import Route
 
 INVALID_PARAMS: Final = -32602
 METHOD: Final = "tools/call"
+STATE_ELSEWHERE: Final = "params.requestState: not of the server that answers for this now"
 _PROGRESS_TOKEN: Final = b'"call"'
 
 
@@ -84,6 +88,7 @@ class ToolCalls:
 
         Raises:
             ToolUnknown: No such tool in this tenant.
+            HeaderMismatch: A header that repeats an argument does not agree with it.
             RateLimited: The tenant has too many calls under way.
             RelayError: The backend could not be reached or did not keep to the protocol.
             StorageUnavailable: The tenant's backends cannot be read.
@@ -95,31 +100,42 @@ class ToolCalls:
         except ValueError:
             yield Failure(INVALID_PARAMS, "params and params._meta must be JSON objects")
             return
+        if caller.only_backend is not None and caller.only_backend != route.backend.id:
+            yield Failure(INVALID_PARAMS, STATE_ELSEWHERE)
+            return
+        if route.param_headers:
+            _carry_over(route, caller, request)
         self._policy.admit(ctx)
         started = self._clock.monotonic()
         outcome = "cancelled"
         exchange: Exchange | None = None
+        start = partial(
+            self._upstreams.start,
+            route.backend,
+            ctx.principal.user_id,
+            caller,
+            request,
+            timeout=timeout,
+            on_change=self._catalog.on_change_of(route.backend),
+        )
         try:
-            begun = await self._upstreams.start(
-                route.backend,
-                ctx.principal.user_id,
-                caller,
-                request,
-                timeout=timeout,
-                on_change=self._catalog.on_change_of(route.backend),
-            )
+            begun = await start()
             if isinstance(begun, Result | Failure):
-                outcome = _outcome_of(begun)
-                yield begun
-                return
-            exchange = begun
-            while True:
-                message = await exchange.receive()
-                if isinstance(message, Result | Failure):
-                    outcome = _outcome_of(message)
+                final = begun
+            else:
+                exchange = begun
+                while not isinstance(message := await exchange.receive(), Result | Failure):
                     yield message
-                    return
-                yield message
+                final = message
+            required = find_input_required(final, caller)
+            if required is not None:
+                rounds = InputRounds(route.backend, caller, request, start)
+                async with aclosing(rounds.run(required)) as messages:
+                    async for message in messages:
+                        yield message
+                final = rounds.final
+            outcome = _outcome_of(final)
+            yield final
         except GatewayError as error:
             outcome = type(error).__name__
             raise
@@ -178,6 +194,18 @@ class ToolCalls:
             outcome=outcome,
             milliseconds=round(seconds * 1000, 1),
         )
+
+
+def _carry_over(route: Route, caller: Caller, request: UpstreamRequest) -> None:
+    """Check the headers that repeat arguments, and write them for the backend.
+
+    Raises:
+        HeaderMismatch: They do not agree.
+    """
+    arguments = bytes(request.fields.get("arguments", b""))
+    if caller.param_headers is not None:
+        check_param_headers(route.param_headers, arguments, caller.param_headers)
+    request.param_headers = write_param_headers(route.param_headers, arguments)
 
 
 def _outcome_of(message: Result | Failure) -> str:

@@ -4,6 +4,8 @@ Prompts, resources, completion, subscriptions, and what the gateway has never he
 """
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from functools import partial
 from typing import Final, Protocol
 
 from gateway_proxy.backends.exchange import Exchange
@@ -12,9 +14,10 @@ from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import GatewayError, MethodUnknown, RelayError
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.aims import COMPLETE, SUBSCRIBE, UNSUBSCRIBE, Aim, ParametersUnusable, find_aim
-from gateway_proxy.router.call import INVALID_PARAMS, CallAudit
+from gateway_proxy.router.call import INVALID_PARAMS, STATE_ELSEWHERE, CallAudit
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.catalog import Catalog
+from gateway_proxy.router.input_rounds import InputRounds, find_input_required
 from gateway_proxy.router.messages import Failure, RelayMessage, Result
 from gateway_proxy.router.policy import Policy
 
@@ -67,12 +70,16 @@ class Requests:
             return
         if not self._policy.permits(ctx, aim.route.backend):
             raise MethodUnknown(method)
+        if caller.only_backend is not None and caller.only_backend != aim.route.backend.id:
+            yield Failure(INVALID_PARAMS, STATE_ELSEWHERE)
+            return
         self._policy.admit(ctx)
         started = self._clock.monotonic()
         outcome = "cancelled"
         exchange: Exchange | None = None
+        start = partial(self._begin, ctx, caller, aim)
         try:
-            begun = await self._begin(ctx, caller, aim)
+            begun = await start()
             if isinstance(begun, Result | Failure):
                 final = begun
             else:
@@ -80,6 +87,13 @@ class Requests:
                 while not isinstance(message := await exchange.receive(), Result | Failure):
                     yield message
                 final = message
+            required = find_input_required(final, caller)
+            if required is not None:
+                rounds = InputRounds(aim.route.backend, caller, aim.request, start)
+                async with aclosing(rounds.run(required)) as messages:
+                    async for message in messages:
+                        yield message
+                final = rounds.final
             final = self._settle(aim, final)
             outcome = "error" if isinstance(final, Failure) else "ok"
             yield final

@@ -12,6 +12,7 @@ from gateway_proxy.domain.errors import CursorInvalid
 from gateway_proxy.domain.tenant import Naming
 from gateway_proxy.router.listing import TEMPLATES, ListKind, Snapshot, min_ttl
 from gateway_proxy.router.names import Original, alias_of, listed_names
+from gateway_proxy.router.param_headers import read_param_headers
 from gateway_proxy.router.route import Route
 from gateway_proxy.router.templates import TemplateTable
 
@@ -132,7 +133,7 @@ def _by_name(scope: str, naming: Naming, held: list[tuple[Backend, Snapshot]]) -
     for backend, snapshot in held:
         originals = [Original(backend.name, item.name) for item in snapshot.items]
         for original, item, name in zip(originals, snapshot.items, listed_names(originals, naming), strict=True):
-            route = Route(backend, name, item.name)
+            route = Route(backend, name, item.name, read_param_headers(item.with_name(snapshot.kind, name)))
             routes[name] = route
             aliases.setdefault(alias_of(original), route)
             aliases.setdefault(f"{backend.name}__{item.name}", route)

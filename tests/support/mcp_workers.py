@@ -13,6 +13,7 @@ from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
 from gateway_proxy.mcp_endpoint.config import EndpointConfig, EndpointLimits
+from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.sessions.opening import open_crossing
 from gateway_proxy.sessions.redis_store import RedisSessionStore
 from tests.support.asgi import AsgiClient, Conversation
@@ -20,6 +21,7 @@ from tests.support.clock import FakeClock
 from tests.support.relay_rooms import Relay, make_context, open_relay
 from tests.unit.mcp_endpoint.conftest import McpClient, ModernClient, request
 
+KEYRING = Keyring(("a secret key of the tests",))
 CONFIG = EndpointConfig(public_url="http://127.0.0.1", limits=EndpointLimits(attend_after=0.05, tick=0.05))
 
 
@@ -71,7 +73,9 @@ async def open_workers(
             relay = await own.enter_async_context(
                 open_relay(backends, clock=clock, records=store, runner=runner, runner_key=runner_key)
             )
-            endpoint = McpEndpoint(relay.catalog, relay.calls, relay.requests, store, clock, config, crossing=crossing)
+            endpoint = McpEndpoint(
+                relay.catalog, relay.calls, relay.requests, store, clock, config, crossing=crossing, sealer=KEYRING
+            )
             own.push_async_callback(endpoint.close)
             workers.append(McpWorker(endpoint, relay, own))
         yield workers
