@@ -135,6 +135,8 @@ class Supervisor(Multiprocess):
         if not self.should_exit.is_set() and self._runner is not None:
             self._runner.keep_alive()
         before = list(self.processes)
+        for process in before:
+            process.child_conn.close()  # the worker has its own: only then its death ends a ping, which has 30 seconds
         self._ready |= {each.pid for each in before if each.pid not in self._ready and each.is_ready(timeout=1)}
         super().keep_subprocess_alive()
         self._count_failed_starts(before)
