@@ -40,6 +40,12 @@ class Caller:
     param_headers: Mapping[str, str | None] | None = None
     log_level: str | None = None
 
+    def declared_raw(self) -> "Declared":
+        """All that the client declared, as it wrote it, for a backend that asks nothing by itself (2026-07-28)."""
+        if len(self.capabilities_json) > MAX_CAPABILITIES:
+            return NOTHING_DECLARED
+        return Declared(self.capabilities_json, frozenset())
+
     def declared(self) -> "Declared":
         """What a backend may be told of the client's capabilities."""
         if len(self.capabilities_json) > MAX_CAPABILITIES:

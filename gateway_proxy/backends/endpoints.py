@@ -62,14 +62,14 @@ class Endpoints:
         """
         runner = self._need_runner(backend)
         is_stdio = backend.transport is Transport.STDIO
-        path = await runner.ensure_child(
+        child = await runner.ensure_child(
             key.digest,
             backend,
             transport="stdio" if is_stdio else "sse",
             is_exclusive=key.is_exclusive,
             connect_to=None if is_stdio else await self._addresses_of(backend),
         )
-        return Endpoint(runner.http, path, runner.headers, ends_by_closing=True)
+        return Endpoint(runner.http, child.path, runner.headers, ends_by_closing=True, instance=child.instance)
 
     def known_child(self, backend: Backend, key: SessionKey) -> Endpoint:
         """The endpoint of a child that some worker has started before.

@@ -1,5 +1,6 @@
 """Opening a session: `initialize` for the legacy era, `server/discover` where a backend speaks only 2026-07-28."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -9,7 +10,7 @@ from gateway_proxy.backends.caller import Declared
 from gateway_proxy.backends.envelope import raw_bytes, read_envelopes, read_failure, write_notification, write_request
 from gateway_proxy.backends.faults import relay_error
 from gateway_proxy.backends.messages import Failure
-from gateway_proxy.backends.replies import check_reply
+from gateway_proxy.backends.replies import SessionExpired, check_reply
 from gateway_proxy.backends.session_key import SessionKey
 from gateway_proxy.backends.splice import MODERN_VERSION
 from gateway_proxy.backends.sse import EventTooLarge, SseParser
@@ -19,6 +20,7 @@ from gateway_proxy.domain.session import UpstreamSessionRecord
 from gateway_proxy.egress.exchange import Reply
 
 HANDSHAKE_TIMEOUT: Final = 30.0
+PROBE_TIMEOUT: Final = 5.0
 RESULT_LIMIT: Final = 1024 * 1024
 OFFERED: Final = "2025-11-25"
 LEGACY_VERSIONS: Final = frozenset({"2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"})
@@ -31,6 +33,13 @@ Kind = TypeVar("Kind", bound=msgspec.Struct)
 
 class NotStreamable(Exception):
     """404 or 405 to `initialize`: the URL may be an HTTP+SSE server (2025-11-25, Backwards Compatibility)."""
+
+
+class NotModern(Exception):
+    """The backend does not speak 2026-07-28; `is_sure` when it said so. Stays inside this room."""
+
+    def __init__(self, *, is_sure: bool) -> None:
+        self.is_sure = is_sure
 
 
 class _Initialized(msgspec.Struct):
@@ -54,12 +63,15 @@ class Handshake:
     aside: Aside
 
     async def open(self) -> UpstreamSession:
-        """The legacy handshake, else the modern one for a backend that says it needs it.
+        """The legacy handshake, else the modern one for a backend that says it needs it; only that if `key` wants it.
 
         Raises:
+            NotModern: See there.
             NotStreamable: See there.
             RelayError: The backend cannot be reached, refuses, or does not keep to the protocol.
         """
+        if self.key.era:
+            return await self._open_modern()
         try:
             outcome = await self._initialize()
             if isinstance(outcome, UpstreamSession):
@@ -72,6 +84,17 @@ class Handshake:
         except EgressError as error:
             raise relay_error(self.backend, error, seconds=HANDSHAKE_TIMEOUT) from None
         raise BackendUnavailable(self.backend, None, f"it refused the handshake with error {outcome.code}")
+
+    async def _open_modern(self) -> UpstreamSession:
+        """`server/discover` and nothing else. An older server may answer anything to it, or not at all."""
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT):
+                session = await self._discover()
+        except (BackendMisbehaved, BackendUnavailable, EgressError, SessionExpired, TimeoutError):
+            raise NotModern(is_sure=False) from None
+        if session is None:
+            raise NotModern(is_sure=True)
+        return session
 
     async def _initialize(self) -> UpstreamSession | Failure:
         request_id = self.minter.next_id()
@@ -117,11 +140,13 @@ class Handshake:
             b'"io.modelcontextprotocol/clientCapabilities":%b,"io.modelcontextprotocol/clientInfo":%b}}'
         ) % (MODERN_VERSION.encode(), self.declared.json, self.client_info)
         headers = [("mcp-protocol-version", MODERN_VERSION), ("mcp-method", "server/discover")]
+        if self.endpoint.instance is not None:
+            headers.append(("mcp-session-id", self.endpoint.instance))
         reply = await self._post(write_request(request_id, "server/discover", params), headers)
         result = await self._read_response(reply, request_id)
         if isinstance(result, Failure) or MODERN_VERSION not in self._read(result, _Discovered).supportedVersions:
             return None
-        return self._build(None, MODERN_VERSION, result)
+        return self._build(self.endpoint.instance, MODERN_VERSION, result)
 
     async def _post(self, message: bytes, extra: list[tuple[str, str]]) -> Reply:
         headers = self.endpoint.headers.plus(

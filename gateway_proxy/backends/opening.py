@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from gateway_proxy.backends.caller import Declared
 from gateway_proxy.backends.endpoints import SSE_VARIANT, Endpoints
-from gateway_proxy.backends.handshake import HANDSHAKE_TIMEOUT, Handshake, NotStreamable
+from gateway_proxy.backends.handshake import HANDSHAKE_TIMEOUT, Handshake, NotModern, NotStreamable
 from gateway_proxy.backends.session_key import SessionKey
 from gateway_proxy.backends.upstream_session import Aside, Endpoint, Minter, UpstreamSession, build_session
 from gateway_proxy.domain.backend import Backend, Transport
@@ -102,16 +102,23 @@ class Opener:
 
     async def _open(self, backend: Backend, key: SessionKey, declared: Declared, client_info: bytes) -> UpstreamSession:
         if backend.transport in (Transport.STDIO, Transport.SSE):
-            endpoint = await self._endpoints.start_child(backend, key)
-            return await self._shake_hands(backend, key, endpoint, declared, client_info)
+            return await self._open_child(backend, key, declared, client_info)
         try:
             return await self._shake_hands(backend, key, self._endpoints.network(backend), declared, client_info)
         except NotStreamable:
             if backend.transport is not Transport.AUTO:
                 raise BackendUnavailable(backend.name, None, "its URL is not a streamable HTTP endpoint") from None
-        key = key.with_variant(SSE_VARIANT)
+        return await self._open_child(backend, key.with_variant(SSE_VARIANT), declared, client_info)
+
+    async def _open_child(
+        self, backend: Backend, key: SessionKey, declared: Declared, client_info: bytes
+    ) -> UpstreamSession:
         endpoint = await self._endpoints.start_child(backend, key)
-        return await self._shake_hands(backend, key, endpoint, declared, client_info)
+        try:
+            return await self._shake_hands(backend, key, endpoint, declared, client_info)
+        except NotModern:
+            self._aside.spawn(self._endpoints.stop_child(backend.name, key))
+            raise
 
     async def _shake_hands(
         self, backend: Backend, key: SessionKey, endpoint: Endpoint, declared: Declared, client_info: bytes

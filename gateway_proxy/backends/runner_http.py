@@ -46,7 +46,9 @@ class LaunchSpec(msgspec.Struct, frozen=True, omit_defaults=False):
     connect_to: list[str] | None
 
 
-class _Child(msgspec.Struct):
+class Child(msgspec.Struct):
+    """A child that runs: the path of its MCP endpoint, and which life of it this is."""
+
     path: str
     instance: str
 
@@ -66,8 +68,8 @@ class RunnerHttp:
 
     async def ensure_child(
         self, key: str, backend: Backend, *, transport: str, is_exclusive: bool, connect_to: list[str] | None
-    ) -> str:
-        """Have the child behind `key` running; returns the path of its MCP endpoint.
+    ) -> Child:
+        """Have the child behind `key` running.
 
         Raises:
             BackendUnavailable: The runner cannot be reached, or would not or could not start it.
@@ -94,7 +96,7 @@ class RunnerHttp:
         if status != 200:
             raise BackendUnavailable(backend.name, retry_after, _reason_of(status, body))
         try:
-            return msgspec.json.decode(body, type=_Child).path
+            return msgspec.json.decode(body, type=Child)
         except msgspec.MsgspecError:
             raise BackendUnavailable(backend.name, None, "the runner answered something else") from None
 

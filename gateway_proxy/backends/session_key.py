@@ -18,7 +18,8 @@ _ON_CHILDREN: Final = frozenset({Transport.STDIO, Transport.SSE})
 class SessionKey:
     """(tenant, backend, revision, isolation part, declared capabilities): equal keys share an upstream session.
 
-    `part` is empty for a session shared by the tenant, else it names the user or the client's session.
+    `part` is empty for a session shared by the tenant, else it names the user or the client's session. `era` is empty
+    for the handshake's.
     """
 
     tenant_id: str
@@ -27,6 +28,7 @@ class SessionKey:
     part: str
     capabilities: bytes
     variant: str = ""
+    era: str = ""
 
     @cached_property
     def digest(self) -> str:
@@ -34,6 +36,8 @@ class SessionKey:
         parts = [self.tenant_id, self.backend_id, self.revision, self.part, self.capabilities.decode("utf-8")]
         if self.variant:
             parts.append(self.variant)
+        if self.era:
+            parts.append(f"era:{self.era}")
         return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
     def with_variant(self, variant: str) -> "SessionKey":
@@ -63,6 +67,13 @@ def part_of(backend: Backend, user_id: str, caller: Caller, declared: Declared) 
     if isolation == "session" and caller.session_id is not None:
         return f"session:{caller.session_id}"
     return f"user:{user_id}"
+
+
+def stateless_part_of(backend: Backend, user_id: str) -> str:
+    """The isolation part where every request stands alone (2026-07-28): questions come back as results of the very
+    call that they belong to, so no caller needs a child of its own for them."""
+    isolation = backend.isolation or ("tenant" if backend.transport in _ON_CHILDREN else "user")
+    return SHARED if isolation == "tenant" else f"user:{user_id}"
 
 
 def allowed_for(part: str, declared: Declared) -> Declared:

@@ -32,12 +32,14 @@ class Endpoint:
     """Where a backend takes messages: `path` on `http`, with its own credentials in `headers`.
 
     `ends_by_closing` says that a closed request is a cancelled one there (the runner, and every modern backend).
+    `instance` is which life of a child of the runner it is, which stands for a session where the era has none.
     """
 
     http: Http
     path: str
     headers: RequestHeaders
     ends_by_closing: bool = False
+    instance: str | None = None
 
 
 class Minter:

@@ -1,7 +1,7 @@
-"""The pool of upstream sessions: the one door to backends. A request goes in, an `Exchange` comes out.
+"""The one door to backends. A request goes in, an `Exchange` comes out.
 
-Sessions are opened on the first call that needs them, once per key however many calls wait, and are shared with the
-other workers through the session store, so that any worker and a restarted process go on with the same one.
+Sessions are opened on the first call that needs them (`pool`), and are shared with the other workers through the
+session store, so that any worker and a restarted process go on with the same one.
 """
 
 import asyncio
@@ -24,9 +24,10 @@ from gateway_proxy.backends.log_levels import EVERYTHING, LEVELS, NOTHING, asked
 from gateway_proxy.backends.messages import Announcement, Failure, Result
 from gateway_proxy.backends.openapi.services import OpenApiServices
 from gateway_proxy.backends.opening import OPEN_TIMEOUT, Opener, UpstreamRecords
+from gateway_proxy.backends.pool import Place, SessionPool, Standing
 from gateway_proxy.backends.replies import SessionExpired, check_reply
-from gateway_proxy.backends.session_key import SHARED, SessionKey, allowed_for, part_of
-from gateway_proxy.backends.splice import GATEWAY_INFO, UpstreamRequest, client_info_of, header_value
+from gateway_proxy.backends.session_key import SHARED, part_of
+from gateway_proxy.backends.splice import GATEWAY_INFO, UpstreamRequest, header_value
 from gateway_proxy.backends.upstream_session import Aside, Era, Minter, UpstreamSession
 from gateway_proxy.domain.backend import Backend, Transport
 from gateway_proxy.domain.clock import Clock
@@ -37,10 +38,8 @@ from gateway_proxy.domain.errors import (
     EgressError,
 )
 
-IDLE_SECONDS: Final = 900.0
 NOBODY: Final = Caller(None, "2025-11-25", GATEWAY_INFO, b"{}", modern=False)
 
-Place = tuple[str, int, str, bytes]
 OnChange = Callable[[str], None]
 
 
@@ -54,11 +53,9 @@ class Upstreams:
         self._aside = Aside()
         self._openapi = OpenApiServices(endpoints, clock)
         self._opener = Opener(endpoints, records, minter=self._minter, aside=self._aside)
-        self._sessions: dict[Place, UpstreamSession] = {}
-        self._opening: dict[Place, asyncio.Task[UpstreamSession]] = {}
+        self._pool = SessionPool(self._opener, clock)
         self._ears: dict[Place, Ear] = {}
         self._breakers: dict[str, tuple[int, Breaker]] = {}
-        self._swept_at = clock.monotonic()
 
     async def start(
         self,
@@ -75,10 +72,8 @@ class Upstreams:
         Raises:
             RelayError: The backend could not be reached, or answered with something that is not the protocol.
         """
-        declared = caller.declared()
-        part = part_of(backend, user_id, caller, declared)
-        declared = allowed_for(part, declared)
-        return await self._start(backend, caller, part, declared, request, timeout, on_change)
+        standing = self._pool.stand(backend, user_id, caller)
+        return await self._start(standing, backend, user_id, caller, request, timeout, on_change)
 
     async def start_shared(
         self, backend: Backend, request: UpstreamRequest, *, timeout: float, on_change: OnChange
@@ -88,7 +83,7 @@ class Upstreams:
         Raises:
             RelayError: As `start`.
         """
-        return await self._start(backend, NOBODY, SHARED, NOTHING_DECLARED, request, timeout, on_change)
+        return await self._start(_shared(backend), backend, "", NOBODY, request, timeout, on_change)
 
     async def introduce(self, backend: Backend) -> Introduction:
         """How the backend introduced itself, on the session that the tenant shares; opened if need be.
@@ -100,14 +95,11 @@ class Upstreams:
             return OF_AN_API
         breaker = self._check_usable(backend)
         deadline = Deadline(self._clock, OPEN_TIMEOUT)
-        place = (backend.id, backend.revision, SHARED, NOTHING_DECLARED.json)
-        session = self._sessions.get(place)
-        if session is None:
-            try:
-                session = await self._get_session(place, backend, NOBODY, NOTHING_DECLARED, deadline)
-            except (BackendUnavailable, BackendMisbehaved, BackendTimeout):
-                breaker.failed()
-                raise
+        try:
+            _, session = await self._pool.get(_shared(backend), backend, "", NOBODY, deadline)
+        except (BackendUnavailable, BackendMisbehaved, BackendTimeout):
+            breaker.failed()
+            raise
         session.was_used = True
         return session.introduction
 
@@ -115,20 +107,15 @@ class Upstreams:
         """The same without waiting: None while the tenant's session is not open here."""
         if backend.transport is Transport.OPENAPI:
             return OF_AN_API
-        session = self._sessions.get((backend.id, backend.revision, SHARED, NOTHING_DECLARED.json))
+        session = self._pool.find(_shared(backend).place)
         return None if session is None else session.introduction
 
     async def notify(self, backend: Backend, user_id: str, caller: Caller, method: str) -> None:
         """Tell a backend what this very client says, if there is a session for it; none is opened for that."""
-        declared = caller.declared()
-        part = part_of(backend, user_id, caller, declared)
-        declared = allowed_for(part, declared)
-        if backend.unreadable or not declared.methods:
+        standing = self._pool.stand(backend, user_id, caller)
+        if backend.unreadable or not standing.declared.methods:
             return
-        session = self._sessions.get((backend.id, backend.revision, part, declared.json))
-        if session is None:
-            key = SessionKey(backend.tenant_id, backend.id, backend.revision, part, declared.json)
-            session = await self._opener.find_session(backend, key)
+        session = await self._pool.find_anywhere(standing, backend)
         if session is not None and session.era is Era.LEGACY:
             self._aside.spawn(session.post_and_forget(write_notification(method, b"")))
 
@@ -141,12 +128,8 @@ class Upstreams:
         if backend.transport is Transport.OPENAPI:
             return
         self._check_usable(backend)
-        declared = caller.declared()
-        part = part_of(backend, user_id, caller, declared)
-        declared = allowed_for(part, declared)
-        place = (backend.id, backend.revision, part, declared.json)
-        deadline = Deadline(self._clock, OPEN_TIMEOUT)
-        session = self._sessions.get(place) or await self._get_session(place, backend, caller, declared, deadline)
+        standing = self._pool.stand(backend, user_id, caller)
+        _, session = await self._pool.get(standing, backend, user_id, caller, Deadline(self._clock, OPEN_TIMEOUT))
         extra = [("mcp-method", header_value(method))] if session.era is Era.MODERN else None
         self._aside.spawn(session.post_and_forget(write_notification(method, one_line(params)), extra=extra))
 
@@ -160,18 +143,16 @@ class Upstreams:
         """
         if backend.transport is Transport.OPENAPI or backend.unreadable:
             return
-        declared = caller.declared()
-        part = part_of(backend, user_id, caller, declared)
-        declared = allowed_for(part, declared)
-        place = (backend.id, backend.revision, part, declared.json)
+        standing = self._pool.stand(backend, user_id, caller)
+        place = standing.place
         ear = self._ears.get(place)
         if ear is None:
             ear = self._ears[place] = Ear(
-                partial(self._open_to_hear, place, backend, caller, declared),
-                partial(self._expire, place),
-                partial(write_listen, caller, declared),
+                partial(self._open_to_hear, backend, user_id, caller),
+                partial(self._pool.expire, place),
+                partial(write_listen, caller, standing.declared),
                 on_change,
-                is_shared=part == SHARED,
+                is_shared=standing.is_shared,
             )
         listener = Listener(uris, floor_of(caller, caller.log_level))
         try:
@@ -201,12 +182,7 @@ class Upstreams:
 
     def retire(self, backend_id: str, revision: int) -> None:
         """That revision of a backend is gone: end its idle sessions and children, let go of its connections."""
-        idle: list[UpstreamSession] = []
-        for place, session in list(self._sessions.items()):
-            if place[0] == backend_id and place[1] == revision:
-                del self._sessions[place]
-                if not session.under_way:
-                    idle.append(session)
+        idle = self._pool.take_out(backend_id, revision)
         for place, ear in list(self._ears.items()):
             if place[0] == backend_id and place[1] == revision:
                 del self._ears[place]
@@ -221,18 +197,16 @@ class Upstreams:
         """Stop what is being done aside and close all connections."""
         for ear in self._ears.values():
             ear.stop()
-        for task in list(self._opening.values()):
-            task.cancel()
-        await asyncio.gather(*self._opening.values(), return_exceptions=True)
+        await self._pool.close()
         await self._aside.close()
         await self._endpoints.close()
 
     async def _start(
         self,
+        standing: Standing,
         backend: Backend,
+        user_id: str,
         caller: Caller,
-        part: str,
-        declared: Declared,
         request: UpstreamRequest,
         timeout: float | None,
         on_change: OnChange,
@@ -242,16 +216,17 @@ class Upstreams:
             _check_readable(backend)
             return await self._openapi.answer(backend, request, deadline, self.breaker_of(backend))
         breaker = self._check_usable(backend)
-        place = (backend.id, backend.revision, part, declared.json)
         try:
-            session = self._sessions.get(place) or await self._get_session(place, backend, caller, declared, deadline)
+            session = self._pool.find(standing.place)
+            if session is None:
+                standing, session = await self._pool.get(standing, backend, user_id, caller, deadline)
             try:
-                return await self._send(session, caller, declared, request, deadline, breaker, on_change)
+                return await self._send(session, caller, standing.declared, request, deadline, breaker, on_change)
             except SessionExpired:
-                await self._expire(place, session)
-            session = await self._get_session(place, backend, caller, declared, deadline)
+                await self._pool.expire(standing.place, session)
+            standing, session = await self._pool.get(standing, backend, user_id, caller, deadline)
             try:
-                return await self._send(session, caller, declared, request, deadline, breaker, on_change)
+                return await self._send(session, caller, standing.declared, request, deadline, breaker, on_change)
             except SessionExpired:
                 raise BackendMisbehaved(backend.name, "it does not know the session that it has just opened") from None
         except EgressError as error:
@@ -315,12 +290,10 @@ class Upstreams:
             log_floor=log_floor,
         )
 
-    async def _open_to_hear(
-        self, place: Place, backend: Backend, caller: Caller, declared: Declared
-    ) -> UpstreamSession:
+    async def _open_to_hear(self, backend: Backend, user_id: str, caller: Caller) -> UpstreamSession:
         self._check_usable(backend)
-        deadline = Deadline(self._clock, OPEN_TIMEOUT)
-        session = self._sessions.get(place) or await self._get_session(place, backend, caller, declared, deadline)
+        standing = self._pool.stand(backend, user_id, caller)
+        _, session = await self._pool.get(standing, backend, user_id, caller, Deadline(self._clock, OPEN_TIMEOUT))
         if caller.log_level is not None and session.era is Era.LEGACY:
             await self._set_level(session, caller.log_level)
         return session
@@ -338,52 +311,16 @@ class Upstreams:
         with contextlib.suppress(EgressError):
             await session.post_and_forget(message)
 
-    async def _get_session(
-        self, place: Place, backend: Backend, caller: Caller, declared: Declared, deadline: Deadline
-    ) -> UpstreamSession:
-        """The session at `place`, opened by the first that asks while the others wait for it."""
-        self._sweep()
-        task = self._opening.get(place)
-        if task is None:
-            key = SessionKey(backend.tenant_id, backend.id, backend.revision, place[2], declared.json)
-            client_info = client_info_of(caller) if key.is_exclusive else GATEWAY_INFO
-            task = asyncio.create_task(self._opener.get_session(backend, key, declared, client_info))
-            self._opening[place] = task
-            task.add_done_callback(lambda done: self._opened(place, done))
-        try:
-            async with asyncio.timeout(deadline.left(backend.name)):
-                return await asyncio.shield(task)
-        except TimeoutError:
-            raise BackendTimeout(backend.name, deadline.seconds) from None
-
-    def _opened(self, place: Place, task: asyncio.Task[UpstreamSession]) -> None:
-        self._opening.pop(place, None)
-        if not task.cancelled() and task.exception() is None:
-            session = task.result()
-            self._sessions[place] = session
-
     async def _retire(self, sessions: list[UpstreamSession], backend_id: str, revision: int) -> None:
         try:
             await asyncio.gather(*(self._opener.retire(session) for session in sessions), return_exceptions=True)
         finally:
             self._endpoints.forget(backend_id, revision)
 
-    async def _expire(self, place: Place, session: UpstreamSession) -> None:
-        """The backend has forgotten the session. Whoever is first takes it out; the others find the new one."""
-        if self._sessions.get(place) is session:
-            del self._sessions[place]
-            await self._opener.forget(session)
 
-    def _sweep(self) -> None:
-        """Forget sessions that nobody here used since the last sweep; they live on in the store and at the backend."""
-        now = self._clock.monotonic()
-        if now - self._swept_at < IDLE_SECONDS:
-            return
-        self._swept_at = now
-        for place, session in list(self._sessions.items()):
-            if not session.under_way and not session.was_used:
-                del self._sessions[place]
-            session.was_used = False
+def _shared(backend: Backend) -> Standing:
+    """Where the gateway's own requests stand: on the session that the tenant shares."""
+    return Standing((backend.id, backend.revision, SHARED, NOTHING_DECLARED.json, ""), NOTHING_DECLARED)
 
 
 def _check_readable(backend: Backend) -> None:

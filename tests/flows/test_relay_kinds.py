@@ -220,7 +220,7 @@ async def test_lists_and_reads_of_2026_say_how_long_they_are_fresh_and_for_whom(
                 result = (await client.call(method)).json["result"]
                 assert (result["ttlMs"], result["cacheScope"], result["resultType"]) == (10_000, "private", "complete")
             read = (await client.call("resources/read", {"uri": "test://static-text"})).json["result"]
-            assert (read["ttlMs"], read["cacheScope"]) == (60_000 if modern else 0, "private")
+            assert (read["ttlMs"], read["cacheScope"]) == (60_000, "private")
 
 
 async def test_subscriptions_and_the_log_level_are_remembered_and_reach_the_backend(clock: FakeClock) -> None:
