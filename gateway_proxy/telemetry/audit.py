@@ -55,7 +55,7 @@ class AuditTrail:
             detail=detail,
         )
         self._waiting.append(entry)
-        if len(self._waiting) >= BATCH:
+        if len(self._waiting) == BATCH:
             self._wake.set()
 
     async def run(self) -> None:
@@ -76,8 +76,14 @@ class AuditTrail:
         self._wake.set()
 
     async def flush(self, *, last: bool = False) -> None:
-        """Write what is waiting. On failure the events are kept for the next time, or logged when there is none."""
-        while self._waiting:
+        """Write what is waiting. On failure the events are kept for the next time, or logged when there is none.
+
+        What comes while a batch is written waits for the next time, unless it is a batch itself: under load there would
+        otherwise be a transaction without a pause, for a few events each.
+        """
+        has_begun = False
+        while self._waiting and (last or not has_begun or len(self._waiting) >= BATCH):
+            has_begun = True
             batch = self._waiting[:BATCH]
             try:
                 await self._write(batch)
