@@ -44,6 +44,7 @@ async def _export(slugs: tuple[str, ...]) -> Export:
 
 def _refuse_unreadable(entry: CurrentTenant) -> None:
     names = [backend.name for backend in entry.backends if backend.unreadable]
+    names += ["apiman"] * entry.has_unreadable_apiman
     names += [provider.name for provider in entry.providers if provider.unreadable]
     if names:
         raise click.ClickException(

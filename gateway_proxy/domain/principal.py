@@ -28,12 +28,14 @@ ROLE_SCOPES: Final[Mapping[Role, frozenset[str]]] = {
 class TokenKind(StrEnum):
     """Where a bearer token came from: the token endpoint, a person's own hand, or the operator's settings.
 
-    PLATFORM is the operator's key for the admin surface; it stands in no table and no user is behind it.
+    PLATFORM is the operator's key for the admin surface; it stands in no table and no user is behind it. STATIC is a
+    key of /v1 that we did not issue (`domain.outside_keys`); no user is behind it either.
     """
 
     ACCESS = "access"
     PERSONAL = "personal"
     PLATFORM = "platform"
+    STATIC = "static"
 
 
 PLATFORM_USER: Final = "platform"

@@ -21,8 +21,10 @@ from gateway_proxy.domain.tenant import Tenant, User
 from gateway_proxy.provisioning.changes import Change, ChangeReport
 from gateway_proxy.provisioning.current_state import CurrentUser, find_current_tenant, find_current_user
 from gateway_proxy.provisioning.desired_state import DesiredState, DesiredTenant, DesiredUser
+from gateway_proxy.provisioning.key_doors import check_key_doors, plan_key_doors, write_key_doors
 from gateway_proxy.provisioning.plan import TenantPlan, UserPlan, count_backends_after, plan_tenant, plan_user
 from gateway_proxy.provisioning.problems import Problems
+from gateway_proxy.sealing.key_digests import KeyDigests
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.storage.sql import assistants, audit, backends, browser_sessions, providers, tenants, users
 from gateway_proxy.storage.sql.database import Database
@@ -74,18 +76,7 @@ async def apply(
     if desired.users:
         apply_users = partial(_judge_and_apply_users, database, hasher, clock, desired, dry_run=dry_run)
         changes += await _retried(apply_users)
-    return ChangeReport(tuple(changes), notices_about(desired))
-
-
-def notices_about(desired: DesiredState) -> tuple[str, ...]:
-    """What was read but has no effect yet, and what may surprise."""
-    notices = []
-    for tenant in desired.tenants:
-        if tenant.static_keys:
-            notices.append(f"tenant {tenant.slug}: proxy_api_keys are not applied yet; make tokens with `token create`")
-        if tenant.apiman is not None:
-            notices.append(f"tenant {tenant.slug}: apiman is not applied yet; callers need a token of the gateway")
-    return tuple(notices)
+    return ChangeReport(tuple(changes))
 
 
 def _check(session: Session, *, desired: DesiredState, keyring: Keyring) -> None:
@@ -99,6 +90,7 @@ def _check(session: Session, *, desired: DesiredState, keyring: Keyring) -> None
                 ("tenants", tenant.slug, "naming", "prefix"),
                 f'"none" is for one server, and with those that the tenant added itself there would be {count}',
             )
+    check_key_doors(session, desired=desired, keyring=keyring, problems=problems)
     listed = {tenant.slug for tenant in desired.tenants}
     for number, user in enumerate(desired.users):
         for slug in user.tenants:
@@ -146,7 +138,8 @@ async def _retried(attempt: Callable[[], Awaitable[T]]) -> T:
 
 # --- inside a transaction -------------------------------------------------------------------------------------------
 def _preview_tenant(session: Session, *, desired: DesiredTenant, keyring: Keyring) -> tuple[Change, ...]:
-    return plan_tenant(desired, find_current_tenant(session, slug=desired.slug, keyring=keyring)).changes
+    current = find_current_tenant(session, slug=desired.slug, keyring=keyring)
+    return (*plan_tenant(desired, current).changes, *plan_key_doors(desired, current, KeyDigests(keyring)).changes)
 
 
 def _apply_tenant(session: Session, *, desired: DesiredTenant, keyring: Keyring, now: datetime) -> tuple[Change, ...]:
@@ -161,8 +154,11 @@ def _apply_tenant(session: Session, *, desired: DesiredTenant, keyring: Keyring,
         if plan.tenant is not None:
             tenants.update_tenant(session, tenant=tenant)
     _write_nouns(session, tenant, plan, keyring, now)
-    _record(session, "config.applied", plan.changes, tenant_id=tenant.id, user_id=None, now=now)
-    return plan.changes
+    doors = plan_key_doors(desired, current, KeyDigests(keyring))
+    write_key_doors(session, tenant_id=tenant.id, plan=doors, keyring=keyring, now=now)
+    changes = (*plan.changes, *doors.changes)
+    _record(session, "config.applied", changes, tenant_id=tenant.id, user_id=None, now=now)
+    return changes
 
 
 def _write_nouns(session: Session, tenant: Tenant, plan: TenantPlan, keyring: Keyring, now: datetime) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 from gateway_proxy.domain.errors import ConfigFileInvalid
 from gateway_proxy.provisioning.conversion import convert_struct
-from gateway_proxy.provisioning.desired_state import DEFAULT_TENANT, DesiredState, DesiredTenant
+from gateway_proxy.provisioning.desired_state import DEFAULT_TENANT, DesiredState
 from gateway_proxy.provisioning.document import load_document
-from gateway_proxy.provisioning.older_shapes import OLDER_KEYS, OlderShape, normalised
+from gateway_proxy.provisioning.environment_aliases import with_apiman_environment
+from gateway_proxy.provisioning.older_shapes import OLDER_KEYS, OlderShape, normalised, with_named_keys
 from gateway_proxy.provisioning.problems import Problems
 from gateway_proxy.provisioning.rules import Rules
 from gateway_proxy.provisioning.shapes import DesktopShape, GatewayShape, TenantShape
@@ -36,6 +37,7 @@ def read_document(document: Any, environ: Mapping[str, str], *, folder: Path) ->
     expanded = Expansion(environ, problems).expand(document)
     problems.raise_if_any()  # a value that could not be expanded would only cause further, misleading problems
     keys = {str(key) for key in document}
+    expanded = with_apiman_environment(expanded, environ)
     if "mcpServers" in keys and not keys & {"tenants", "users"}:
         desired = _read_desktop(expanded, problems, folder)
     elif keys & OLDER_KEYS and not keys & {"tenants", "users"}:
@@ -70,21 +72,7 @@ def _read_older(document: Any, problems: Problems, folder: Path) -> DesiredState
     if shape is None:
         return DesiredState()
     rules = Rules(problems, folder)
-    tenant = rules.tenant(DEFAULT_TENANT, shape.as_tenant(), (), servers_key="mcp_servers")
-    static_keys = rules.static_keys(shape.proxy_api_keys, ("proxy_api_keys",))
-    apiman = rules.apiman(shape.apiman, ("apiman",))
-    return DesiredState(tenants=(_with_doors(tenant, static_keys, apiman),))
-
-
-def _with_doors(tenant: DesiredTenant, static_keys: dict[str, str], apiman: Any) -> DesiredTenant:
-    return DesiredTenant(
-        slug=tenant.slug,
-        backends=tenant.backends,
-        providers=tenant.providers,
-        assistants=tenant.assistants,
-        static_keys=static_keys,
-        apiman=apiman,
-    )
+    return DesiredState(tenants=(rules.tenant(DEFAULT_TENANT, shape.as_tenant(), (), servers_key="mcp_servers"),))
 
 
 def _without_empty_sections(document: dict[str, Any]) -> dict[str, Any]:
@@ -99,4 +87,6 @@ def _without_empty_sections(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_nothing(tenant: Any) -> Any:
-    return {key: value for key, value in tenant.items() if value is not None} if isinstance(tenant, dict) else tenant
+    if not isinstance(tenant, dict):
+        return tenant
+    return with_named_keys({key: value for key, value in tenant.items() if value is not None})

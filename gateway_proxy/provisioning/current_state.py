@@ -7,10 +7,12 @@ from sqlalchemy.orm import Session
 
 from gateway_proxy.domain.assistant import Assistant
 from gateway_proxy.domain.backend import Backend
+from gateway_proxy.domain.errors import KeyUnknown
+from gateway_proxy.domain.outside_keys import Apiman, StaticKey
 from gateway_proxy.domain.provider import Provider
 from gateway_proxy.domain.tenant import Role, Tenant, User
 from gateway_proxy.sealing.keyring import Keyring
-from gateway_proxy.storage.sql import assistants, backends, providers, tenants, users
+from gateway_proxy.storage.sql import assistants, backends, key_probes, providers, static_keys, tenants, users
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,9 @@ class CurrentTenant:
     backends: tuple[Backend, ...] = ()
     providers: tuple[Provider, ...] = ()
     assistants: tuple[Assistant, ...] = ()
+    static_keys: tuple[StaticKey, ...] = ()
+    apiman: Apiman | None = None
+    has_unreadable_apiman: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +63,18 @@ def list_current_users(session: Session) -> list[CurrentUser]:
 
 
 def _with_belongings(session: Session, tenant: Tenant, keyring: Keyring) -> CurrentTenant:
+    try:
+        apiman, is_unreadable = key_probes.find_key_probe(session, tenant_id=tenant.id, keyring=keyring), False
+    except KeyUnknown:
+        apiman, is_unreadable = None, True
     return CurrentTenant(
         tenant,
         tuple(backends.list_backends(session, tenant_id=tenant.id, keyring=keyring)),
         tuple(providers.list_providers(session, tenant_id=tenant.id, keyring=keyring)),
         tuple(assistants.list_assistants(session, tenant_id=tenant.id)),
+        tuple(static_keys.list_static_keys(session, tenant_id=tenant.id)),
+        apiman,
+        is_unreadable,
     )
 
 

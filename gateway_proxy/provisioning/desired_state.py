@@ -6,10 +6,11 @@ get a place when they are applied.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 from gateway_proxy.domain.assistant import Assistant
 from gateway_proxy.domain.backend import Backend
+from gateway_proxy.domain.outside_keys import Apiman
 from gateway_proxy.domain.provider import Provider
 from gateway_proxy.domain.tenant import Naming, Role
 
@@ -17,27 +18,11 @@ DEFAULT_TENANT: Final = "default"
 
 
 @dataclass(frozen=True, slots=True)
-class Apiman:
-    """How an Apiman gateway vouches for callers of /v1 (compatibility D14, D15). `cache_ttl`, `timeout` in seconds."""
-
-    mode: Literal["gateway_probe", "trusted_header"]
-    enabled: bool = True
-    gateway_url: str | None = None
-    probe_api: str | None = None
-    probe_path: str = ""
-    api_key_header: str = "X-API-Key"
-    cache_ttl: float = 60.0
-    timeout: float = 5.0
-    header: str | None = None
-    secret: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class DesiredTenant:
     """One tenant as it should be.
 
     `exhaustive` says that what is not listed is to go (a file); otherwise the lists are only added (environment
-    aliases). `static_keys` are keys of the older systems that open /v1, by name.
+    aliases). `static_keys` are keys that open /v1, by name; `apiman` says who else vouches for such keys.
     """
 
     slug: str

@@ -7,16 +7,17 @@ translated where the settings are read, not here. The environment is passed in.
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from gateway_proxy.domain.backend import Backend, Transport
 from gateway_proxy.domain.errors import SettingsInvalid
 from gateway_proxy.domain.provider import Provider, ProviderKind
 from gateway_proxy.provisioning.desired_state import DEFAULT_TENANT, DesiredState, DesiredTenant
-from gateway_proxy.provisioning.rules import PUBLIC_APIS, SHORTEST_STATIC_KEY, url_fault
+from gateway_proxy.provisioning.rules import PUBLIC_APIS, static_key_fault, url_fault
 
 ENDPOINT_NAMES: Final = ("MCP_SERVER_ENDPOINTS", "MCP_SERVERS")
+APIMAN_NAMES: Final[Mapping[str, str]] = {"gateway_url": "APIMAN_GATEWAY_URL", "secret": "APIMAN_SHARED_SECRET"}
 _LONGEST_NAME: Final = 31
 
 
@@ -35,13 +36,31 @@ def desired_state_from_environment(environ: Mapping[str, str]) -> tuple[DesiredS
         static_keys=_static_keys(environ, problems, notices),
         exhaustive=False,
     )
-    for name in ("APIMAN_GATEWAY_URL", "APIMAN_SHARED_SECRET"):
+    for name in APIMAN_NAMES.values():
         if _value(environ, name):
-            notices.append(f"{name} is read only where a configuration file names it, in its section apiman")
+            notices.append(f"{name} is read only where a configuration file has a section apiman")
     if problems:
         raise SettingsInvalid(tuple(problems))
     defines = tenant.backends or tenant.providers or tenant.static_keys
     return DesiredState(tenants=(tenant,) if defines else ()), notices
+
+
+def with_apiman_environment(document: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """A configuration file's tree, with what its section `apiman` of the tenant `default` leaves to the environment."""
+    if isinstance(document.get("apiman"), dict):
+        return {**document, "apiman": _completed(document["apiman"], environ)}
+    tenants = document.get("tenants")
+    tenant = tenants.get(DEFAULT_TENANT) if isinstance(tenants, dict) else None
+    if not isinstance(tenants, dict) or not isinstance(tenant, dict) or not isinstance(tenant.get("apiman"), dict):
+        return document
+    tenant = {**tenant, "apiman": _completed(tenant["apiman"], environ)}
+    return {**document, "tenants": {**tenants, DEFAULT_TENANT: tenant}}
+
+
+def _completed(section: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    written = {key: value for key, value in section.items() if value not in (None, "")}
+    given = {key: _value(environ, name) for key, name in APIMAN_NAMES.items() if _value(environ, name)}
+    return {**section, **{key: value for key, value in given.items() if key not in written}}
 
 
 def _providers(environ: Mapping[str, str], problems: list[str], notices: list[str]) -> tuple[Provider, ...]:
@@ -102,8 +121,9 @@ def _static_keys(environ: Mapping[str, str], problems: list[str], notices: list[
     key = _value(environ, "PROXY_API_KEY")
     if not key:
         return {}
-    if len(key) < SHORTEST_STATIC_KEY or not key.isascii() or not key.isprintable():
-        problems.append(f"PROXY_API_KEY: expected at least {SHORTEST_STATIC_KEY} printable ASCII characters")
+    fault = static_key_fault(key)
+    if fault:
+        problems.append(f"PROXY_API_KEY: {fault}")
     notices.append(f"PROXY_API_KEY: a static key for /v1 of the tenant {DEFAULT_TENANT}")
     return {"PROXY_API_KEY": key}
 

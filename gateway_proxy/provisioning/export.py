@@ -12,11 +12,15 @@ import yaml
 
 from gateway_proxy.domain.assistant import Assistant
 from gateway_proxy.domain.backend import Backend, Transport
+from gateway_proxy.domain.outside_keys import Apiman, StaticKey
 from gateway_proxy.domain.provider import Provider
 from gateway_proxy.provisioning.current_state import CurrentTenant, CurrentUser
 from gateway_proxy.provisioning.variables import escaped
 
 _SERVER_KEYS: Final = ("isolation", "timeout", "encoding", "encoding_error_handler", "enabled")
+_APIMAN_KEYS: Final = (
+    "enabled", "gateway_url", "probe_api", "probe_path", "api_key_header", "cache_ttl", "timeout", "header",
+)  # fmt: skip
 _ASSISTANT_KEYS: Final = (
     "description", "system_prompt", "max_tool_iterations", "temperature", "top_p", "max_tokens", "extra_body",
     "options",
@@ -25,7 +29,10 @@ _ASSISTANT_KEYS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A document, and the values that its variables stand for: needed to apply it, never printed with it."""
+    """A document, and the values that its variables stand for: needed to apply it, never printed with it.
+
+    The value is empty for a static key: only its digest is stored.
+    """
 
     document: Mapping[str, Any]
     variables: Mapping[str, str] = field(repr=False)
@@ -83,6 +90,9 @@ def _tenant(entry: CurrentTenant, secrets: _Secrets) -> dict[str, Any]:
         if provider.origin == "operator"
     }
     document["assistants"] = [_assistant(entry) for entry in entry.assistants if entry.origin == "operator"]
+    document["proxy_api_keys"] = [_static_key(key, slug, secrets) for key in entry.static_keys]
+    if entry.apiman is not None:
+        document["apiman"] = _apiman(entry.apiman, slug, secrets)
     return {key: value for key, value in document.items() if value}
 
 
@@ -121,6 +131,18 @@ def _assistant(assistant: Assistant) -> dict[str, Any]:
         "mcp_servers": servers,
     }
     return document | _unusual(assistant, _ASSISTANT_KEYS, Assistant)
+
+
+def _static_key(key: StaticKey, slug: str, secrets: _Secrets) -> dict[str, Any]:
+    """Only its digest is stored: the variable has no value here, and whoever applies the file must know the key."""
+    return {"name": escaped(key.name), "key": secrets.placeholder("", slug, "key", key.name)}
+
+
+def _apiman(apiman: Apiman, slug: str, secrets: _Secrets) -> dict[str, Any]:
+    document: dict[str, Any] = {"mode": apiman.mode} | _unusual(apiman, _APIMAN_KEYS, Apiman)
+    if apiman.secret:
+        document["secret"] = secrets.placeholder(apiman.secret, slug, "apiman", "secret")
+    return document
 
 
 def _user(user: CurrentUser, slugs: set[str]) -> dict[str, Any]:

@@ -9,8 +9,10 @@ import msgspec
 
 from gateway_proxy.provisioning.problems import KeyPath, Problems
 from gateway_proxy.provisioning.shapes import (
+    ApimanShape,
     AssistantName,
     AssistantShape,
+    NamedKeyShape,
     ProviderName,
     ProviderShape,
     ServerName,
@@ -19,29 +21,6 @@ from gateway_proxy.provisioning.shapes import (
 )
 
 OLDER_KEYS = frozenset({"mcp_servers", "backends", "assistants", "proxy_api_keys", "apiman"})
-Seconds = Annotated[float, msgspec.Meta(ge=0, le=86400)]
-
-
-class NamedKeyShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A static key with a name for the logs."""
-
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-    key: str
-
-
-class ApimanShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Keys that an Apiman gateway vouches for (compatibility D14, D15)."""
-
-    enabled: bool = True
-    mode: Literal["gateway_probe", "trusted_header"] = "gateway_probe"
-    gateway_url: str | None = None
-    probe_api: Annotated[str, msgspec.Meta(pattern="^[^/ ]+/[^/ ]+/[^/ ]+$")] | None = None
-    probe_path: str = ""
-    api_key_header: str = "X-API-Key"
-    cache_ttl: Seconds = 60.0
-    timeout: Annotated[float, msgspec.Meta(gt=0, le=60)] = 5.0
-    header: str | None = None
-    secret: str | None = None
 
 
 class OlderAssistantShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,7 +55,13 @@ class OlderShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             fields = msgspec.structs.asdict(older)
             fields["provider"] = fields.pop("backend")
             assistants.append(AssistantShape(**fields))
-        return TenantShape(mcp_servers=self.mcp_servers, providers=self.backends, assistants=assistants)
+        return TenantShape(
+            mcp_servers=self.mcp_servers,
+            providers=self.backends,
+            assistants=assistants,
+            proxy_api_keys=self.proxy_api_keys,
+            apiman=self.apiman,
+        )
 
 
 def normalised(document: dict[str, Any], problems: Problems) -> dict[str, Any]:
@@ -90,13 +75,20 @@ def normalised(document: dict[str, Any], problems: Problems) -> dict[str, Any]:
             {"name": name, **entry} if isinstance(entry, dict) else entry
             for name, entry in result["assistants"].items()
         ]
-    if isinstance(result.get("proxy_api_keys"), list):
-        result["proxy_api_keys"] = [
-            {"name": f"key-{number}", "key": entry} if isinstance(entry, str) else entry
-            for number, entry in enumerate(result["proxy_api_keys"], start=1)
-        ]
+    result = with_named_keys(result)
     # A section that stands there empty (`apiman:` with nothing below) is as good as absent.
     return {key: value for key, value in result.items() if value is not None}
+
+
+def with_named_keys(document: dict[str, Any]) -> dict[str, Any]:
+    """`proxy_api_keys` may hold bare keys; they are called after their place."""
+    if not isinstance(document.get("proxy_api_keys"), list):
+        return document
+    named = [
+        {"name": f"key-{number}", "key": entry} if isinstance(entry, str) else entry
+        for number, entry in enumerate(document["proxy_api_keys"], start=1)
+    ]
+    return {**document, "proxy_api_keys": named}
 
 
 def _by_name(entries: list[Any], path: KeyPath, problems: Problems) -> dict[str, Any]:

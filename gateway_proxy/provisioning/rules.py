@@ -13,25 +13,41 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from gateway_proxy.auth.bearer import MAXIMUM_LENGTH
 from gateway_proxy.auth.passwords import MAXIMUM_BYTES, MINIMUM_BYTES
 from gateway_proxy.domain.assistant import Assistant
 from gateway_proxy.domain.backend import Backend, Transport
+from gateway_proxy.domain.ids import SECRET_PREFIXES
+from gateway_proxy.domain.outside_keys import Apiman
 from gateway_proxy.domain.provider import Provider
 from gateway_proxy.domain.tenant import Naming
-from gateway_proxy.provisioning.desired_state import Apiman, DesiredTenant, DesiredUser
-from gateway_proxy.provisioning.older_shapes import ApimanShape, NamedKeyShape
+from gateway_proxy.provisioning.desired_state import DesiredTenant, DesiredUser
 from gateway_proxy.provisioning.problems import KeyPath, Problems, quotable, suggestion
-from gateway_proxy.provisioning.shapes import AssistantShape, ProviderShape, ServerShape, TenantShape, UserShape
+from gateway_proxy.provisioning.shapes import (
+    ApimanShape,
+    AssistantShape,
+    NamedKeyShape,
+    ProviderShape,
+    ServerShape,
+    TenantShape,
+    UserShape,
+)
+from gateway_proxy.sealing.key_digests import SHORTEST_KEY
 
 PUBLIC_APIS: Final[Mapping[str, str]] = {
     "openai": "https://api.openai.com/v1",
     "anthropic": "https://api.anthropic.com/v1",
 }
 RESERVED_ASSISTANT: Final = "mcp-gateway"
-SHORTEST_STATIC_KEY: Final = 16
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
+_VISIBLE: Final = re.compile(r"[\x21-\x7e]*\Z")
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_PROBE_PATH: Final = re.compile(r"[\x21\x22\x24-\x3e\x40-\x7e]*\Z")
+_NOT_FOR_KEYS: Final = frozenset({
+    "host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "cookie",
+    "accept", "user-agent",
+})  # fmt: skip
 _ONLY_WITH_COMMAND: Final = ("args", "env", "cwd")
 
 
@@ -59,6 +75,8 @@ class Rules:
             backends=tuple(backend for backend in backends if backend is not None),
             providers=tuple(provider for provider in providers if provider is not None),
             assistants=self._assistants(shape, path),
+            static_keys=self.static_keys(shape.proxy_api_keys, (*path, "proxy_api_keys")),
+            apiman=self.apiman(shape.apiman, (*path, "apiman")),
         )
 
     # --- servers ----------------------------------------------------------------------------------------------------
@@ -198,17 +216,16 @@ class Rules:
                     f'no server "{quotable(server)}" here' + suggestion(server, shape.mcp_servers),
                 )
 
-    # --- the older system's own doors -------------------------------------------------------------------------------
+    # --- keys that we did not issue ---------------------------------------------------------------------------------
     def static_keys(self, shapes: list[NamedKeyShape], path: KeyPath) -> dict[str, str]:
-        """Keys of the older proxy, by name."""
+        """Static keys of /v1, by name."""
         keys: dict[str, str] = {}
         for number, shape in enumerate(shapes):
             if shape.name in keys:
                 self._problems.add((*path, number, "name"), "stands here twice")
-            if len(shape.key) < SHORTEST_STATIC_KEY or not shape.key.isascii() or not shape.key.isprintable():
-                self._problems.add(
-                    (*path, number), f"expected at least {SHORTEST_STATIC_KEY} printable ASCII characters"
-                )
+            fault = static_key_fault(shape.key)
+            if fault:
+                self._problems.add((*path, number), fault)
             elif shape.key in keys.values():
                 self._problems.add((*path, number), "the same key stands here twice")
             keys[shape.name] = shape.key
@@ -222,11 +239,7 @@ class Rules:
         for key in required if shape.enabled else ():
             if not getattr(shape, key):
                 self._problems.add((*path, key), f"required in mode {shape.mode}")
-        if shape.gateway_url:
-            self._check_url(shape.gateway_url, (*path, "gateway_url"))
-        for key in ("header", "api_key_header"):
-            if getattr(shape, key) and not _HEADER_NAME.match(getattr(shape, key)):
-                self._problems.add((*path, key), "expected the name of a header")
+        self._check_apiman_values(shape, path)
         return Apiman(
             mode=shape.mode,
             enabled=shape.enabled,
@@ -239,6 +252,22 @@ class Rules:
             header=shape.header,
             secret=shape.secret or "",
         )
+
+    def _check_apiman_values(self, shape: ApimanShape, path: KeyPath) -> None:
+        if shape.gateway_url:
+            if "?" in shape.gateway_url:
+                self._problems.add((*path, "gateway_url"), "expected no query")
+            self._check_url(shape.gateway_url, (*path, "gateway_url"))
+        if not _PROBE_PATH.match(shape.probe_path):
+            self._problems.add((*path, "probe_path"), "expected a path of visible ASCII characters without ? and #")
+        for key in ("header", "api_key_header"):
+            name = getattr(shape, key)
+            if name and (not _HEADER_NAME.match(name) or name.lower() in _NOT_FOR_KEYS):
+                self._problems.add((*path, key), "expected the name of a header that is free for a key")
+        if shape.secret and shape.mode == "trusted_header":
+            fault = static_key_fault(shape.secret)
+            if fault:
+                self._problems.add((*path, "secret"), fault)
 
     # --- people -----------------------------------------------------------------------------------------------------
     def users(self, shapes: list[UserShape], path: KeyPath) -> tuple[DesiredUser, ...]:
@@ -288,6 +317,17 @@ def url_fault(url: str) -> str | None:
         return "expected no user or password in the URL; put credentials in headers, which are encrypted at rest"
     if parts.fragment:
         return "expected no #fragment"
+    return None
+
+
+def static_key_fault(key: str) -> str | None:
+    """What is wrong with a key that an operator chose, or None. It must be long enough not to be guessed over HTTP."""
+    if len(key) < SHORTEST_KEY or not _VISIBLE.match(key):
+        return f"expected at least {SHORTEST_KEY} visible ASCII characters without blanks"
+    if len(key) > MAXIMUM_LENGTH:
+        return f"expected at most {MAXIMUM_LENGTH} characters"
+    if key.startswith(SECRET_PREFIXES):
+        return "expected another beginning: it looks like a token of the gateway itself"
     return None
 
 

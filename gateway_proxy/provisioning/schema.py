@@ -20,6 +20,7 @@ def configuration_schema() -> dict[str, Any]:
     (gateway, desktop), definitions = msgspec.json.schema_components(
         [GatewayShape, DesktopShape], ref_template="#/$defs/{name}"
     )
+    definitions["NamedKeyShape"] = {"anyOf": [definitions["NamedKeyShape"], {"type": "string", "minLength": 16}]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Configuration of gateway-proxy",

@@ -21,6 +21,9 @@ AssistantName = Annotated[str, msgspec.Meta(pattern=ASSISTANT_NAME)]
 DisplayName = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 ServerTimeout = Annotated[float, msgspec.Meta(gt=0, le=600, description="Seconds for one call.")]
 ProviderTimeout = Annotated[float, msgspec.Meta(gt=0, le=3600, description="Seconds for one request.")]
+ProbeTimeout = Annotated[float, msgspec.Meta(gt=0, le=60, description="Seconds for one probe.")]
+CacheSeconds = Annotated[float, msgspec.Meta(ge=0, le=86400, description="Seconds for which a probe's outcome holds.")]
+ProbeApi = Annotated[str, msgspec.Meta(pattern="^[^/ ?#]+/[^/ ?#]+/[^/ ?#]+$", description="{org}/{api}/{version}")]
 TransportName = Literal["stdio", "sse", "streamable-http", "http", "openapi"]
 
 
@@ -90,6 +93,28 @@ class AssistantShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     options: AssistantOptionsShape = AssistantOptionsShape()
 
 
+class NamedKeyShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A static key of /v1, with a name for the record; at least 16 characters."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    key: str
+
+
+class ApimanShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keys of /v1 that an Apiman gateway vouches for: by being asked, or by a secret in a header that it adds."""
+
+    enabled: bool = True
+    mode: Literal["gateway_probe", "trusted_header"] = "gateway_probe"
+    gateway_url: str | None = None
+    probe_api: ProbeApi | None = None
+    probe_path: str = ""
+    api_key_header: str = "X-API-Key"
+    cache_ttl: CacheSeconds = 60.0
+    timeout: ProbeTimeout = 5.0
+    header: str | None = None
+    secret: str | None = None
+
+
 class TenantShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One tenant: a team with its servers, providers and assistants."""
 
@@ -98,6 +123,8 @@ class TenantShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     mcp_servers: dict[ServerName, ServerShape] = msgspec.field(name="mcpServers", default_factory=dict)
     providers: dict[ProviderName, ProviderShape] = {}
     assistants: list[AssistantShape] = []
+    proxy_api_keys: list[NamedKeyShape] = []
+    apiman: ApimanShape | None = None
 
 
 class UserShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -18,6 +18,8 @@ BEFORE_THE_TENANT_IS_KNOWN = {
     "find_token_grounds": "turns a bearer secret into its tenant",
     "list_memberships": "a person's own places, asked for by user",
     "find_membership": "takes tenant_id",
+    "list_every_static_key": "a request says only the key; the row says whose it is",
+    "list_every_key_probe": "a request says only the key; the gateway that vouches says whose it is",
     "purge_expired": "housekeeping over every tenant",
     "add_audit_events": "each event carries its own tenant",
     "find_refresh_token": "turns a presented secret into its tenant (RFC 6749 §6)",

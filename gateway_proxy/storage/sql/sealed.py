@@ -14,7 +14,7 @@ from sqlalchemy import Column, RowMapping, func, select, update
 from sqlalchemy.orm import Session
 
 from gateway_proxy.sealing.keyring import KEY_ID_BYTES, Keyring, row_context
-from gateway_proxy.storage.sql.tables import backends, providers
+from gateway_proxy.storage.sql.tables import backends, key_probes, providers
 
 SEALED_COLUMNS: Final[tuple[Column[Any], ...]] = (
     backends.c.sealed_url,
@@ -23,6 +23,7 @@ SEALED_COLUMNS: Final[tuple[Column[Any], ...]] = (
     backends.c.sealed_headers,
     providers.c.sealed_api_key,
     providers.c.sealed_headers,
+    key_probes.c.sealed_settings,
 )
 
 

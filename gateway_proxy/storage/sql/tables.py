@@ -291,6 +291,27 @@ personal_tokens = Table(
     Index(None, "tenant_id", "user_id"),
 )
 
+static_keys = Table(
+    "static_keys",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("name", String(100), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),  # HMAC, see sealing.key_digests
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("tenant_id", "name"),
+)
+
+key_probes = Table(
+    "key_probes",
+    metadata,
+    _id(),
+    Column("tenant_id", String(32), ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False, unique=True),
+    Column("sealed_settings", LargeBinary, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
+
 browser_sessions = Table(
     "browser_sessions",
     metadata,

@@ -221,18 +221,6 @@ async def test_environment_aliases_only_add(place: Place) -> None:
     assert [backend.name for backend in (await place.tenant("default")).backends] == ["calc"]
 
 
-async def test_what_is_read_but_not_applied_is_said(place: Place) -> None:
-    """Plan of provisioning: nothing is dropped silently."""
-    report = await place.apply(
-        {"mcp_servers": {}, "proxy_api_keys": ["0123456789abcdef"], "apiman": {"enabled": False}}
-    )
-
-    assert report.notices == (
-        "tenant default: proxy_api_keys are not applied yet; make tokens with `token create`",
-        "tenant default: apiman is not applied yet; callers need a token of the gateway",
-    )
-
-
 async def test_two_replicas_that_start_with_one_file_end_with_one_result(place: Place) -> None:
     """Contract: several replicas may run `serve --config` at the same time."""
     reports = await asyncio.gather(*(place.apply(ACME) for _ in range(4)))

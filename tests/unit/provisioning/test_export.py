@@ -27,6 +27,7 @@ RICH: dict[str, Any] = {
                 "claude": {"kind": "anthropic", "api_key": "s3cret", "timeout": 9, "default_headers": {"B": "s3cret"}},
                 "open": {},
             },
+            "apiman": {"mode": "trusted_header", "header": "X-Gw", "secret": "s3cret-that-is-long", "timeout": 2},
             "assistants": [
                 {
                     "name": "all",
@@ -93,6 +94,7 @@ async def test_secrets_stand_in_an_export_only_as_variables(
     assert "s3cret" not in text
     assert "s3cret" not in repr(exported)
     assert set(exported.variables) == {
+        "ACME_APIMAN_SECRET",
         "ACME_CALC_ENV_A_B",
         "ACME_OLD_HEADERS_X_KEY",
         "ACME_OLD_HEADERS_X_KEY_2",
