@@ -26,6 +26,7 @@ from gateway_proxy.egress.guard import EgressGuard
 from gateway_proxy.egress.http1_pool import open_tls_http, open_unix_http
 from gateway_proxy.egress.policy import EgressPolicy
 from gateway_proxy.limits.limiter import Limiter, open_limiter
+from gateway_proxy.router.announcements import Announcements
 from gateway_proxy.router.backend_news import BackendNews
 from gateway_proxy.router.call import ToolCalls
 from gateway_proxy.router.catalog import Catalog
@@ -82,6 +83,7 @@ class Relay:
     catalog: Catalog
     tool_calls: ToolCalls
     requests: Requests
+    announcements: Announcements
     trials: Trials
     backend_news: BackendNews
 
@@ -180,7 +182,7 @@ async def _relay(
     news = BackendNews(redis, directory, catalog)
     await news.start()
     try:
-        yield Relay(catalog, calls, requests, Trials(upstreams), news)
+        yield Relay(catalog, calls, requests, Announcements(catalog, upstreams), Trials(upstreams), news)
     finally:
         await news.stop()
         await catalog.close()

@@ -133,4 +133,5 @@ def mcp_endpoint(services: Services, is_still_welcome: IsStillWelcome | None = N
         is_still_welcome=is_still_welcome,
         crossing=services.crossing,
         sealer=services.core.keyring,
+        announcer=services.relay.announcements,
     )

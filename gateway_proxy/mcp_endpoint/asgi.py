@@ -22,7 +22,7 @@ from gateway_proxy.mcp_endpoint.errors import MODERN_STATUS, Refusal, refusal_of
 from gateway_proxy.mcp_endpoint.exchange import ClientLeft, Exchange, Stop
 from gateway_proxy.mcp_endpoint.headers import McpHeaders, read_headers
 from gateway_proxy.mcp_endpoint.kept_streams import KeptStreams
-from gateway_proxy.mcp_endpoint.legacy import LegacyLeg
+from gateway_proxy.mcp_endpoint.legacy import LegacyLeg, caller_of
 from gateway_proxy.mcp_endpoint.listening import Listening
 from gateway_proxy.mcp_endpoint.modern import ModernLeg
 from gateway_proxy.mcp_endpoint.open_streams import OpenStreams
@@ -30,7 +30,9 @@ from gateway_proxy.mcp_endpoint.parked_calls import ParkedCalls
 from gateway_proxy.mcp_endpoint.post import Post
 from gateway_proxy.mcp_endpoint.questions import Questions
 from gateway_proxy.mcp_endpoint.request_states import RequestStates, Sealer
-from gateway_proxy.mcp_endpoint.routing import Requester, TenantCatalog, ToolCaller
+from gateway_proxy.mcp_endpoint.routing import Announcer, Requester, TenantCatalog, ToolCaller
+from gateway_proxy.mcp_endpoint.session_news import SessionNews
+from gateway_proxy.mcp_endpoint.subscriptions import Subscriptions
 from gateway_proxy.mcp_endpoint.versions import HANDSHAKE_VERSIONS
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.sessions.mailbox import Letter
@@ -68,6 +70,7 @@ class McpEndpoint:
         is_still_welcome: IsStillWelcome | None = None,
         crossing: Crossing | None = None,
         sealer: Sealer | None = None,
+        announcer: Announcer | None = None,
     ) -> None:
         """Without a `crossing` this is the only worker, and without a `sealer` no other can open what it seals."""
         self._sessions = sessions
@@ -80,7 +83,8 @@ class McpEndpoint:
         self._mailbox.on(SESSION_ENDED, self._take_session_ended)
         self._calls_in_flight = CallsInFlight(self._mailbox)
         self._streams = OpenStreams(config.limits)
-        self._listening = Listening(self._mailbox, event_log, self._streams, config.limits)
+        self._news = SessionNews(announcer, self._mailbox, event_log, config.limits)
+        self._listening = Listening(self._mailbox, event_log, self._streams, self._news, config.limits)
         self._kept_streams = KeptStreams(self._mailbox, event_log, config.limits)
         questions = Questions(self._mailbox)
         self._legacy = LegacyLeg(
@@ -88,7 +92,8 @@ class McpEndpoint:
         )
         states = RequestStates(sealer or Keyring((new_session_id(),)), clock)
         self._parked_calls = ParkedCalls(self._mailbox, states, config.limits)
-        self._modern = ModernLeg(catalog, tool_calls, requests, states, self._parked_calls, config)
+        subscriptions = Subscriptions(announcer, self._streams)
+        self._modern = ModernLeg(catalog, tool_calls, requests, states, self._parked_calls, subscriptions, config)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = read_headers(scope["headers"])
@@ -118,6 +123,7 @@ class McpEndpoint:
         """Let go of calls that go on without their client."""
         await self._kept_streams.close()
         await self._parked_calls.close()
+        await self._news.close()
 
     @property
     def calls_under_way(self) -> int:
@@ -163,13 +169,18 @@ class McpEndpoint:
         if head:
             await post.exchange.answer_head((*sse.HEADERS, (h.SESSION_ID, session.id.encode("ascii"))))
             return
-        await self._listening.serve(post, session, lambda: self._is_stream_welcome(scope, post.headers, post.ctx))
+        caller = caller_of(post, session)
+        await self._listening.serve(
+            post, session, caller, lambda: self._is_stream_welcome(scope, post.headers, post.ctx)
+        )
 
     async def _is_stream_welcome(self, scope: Scope, headers: McpHeaders, ctx: TenantContext) -> bool:
         try:
-            await self._legacy.find_session(headers, ctx)
+            session = await self._legacy.find_session(headers, ctx)
         except SessionUnknown:
             return False
+        if session is not None:
+            self._news.refresh(session)
         return self._is_still_welcome is None or await self._is_still_welcome(scope)
 
     async def _answer_delete(self, post: Post) -> None:
@@ -190,6 +201,7 @@ class McpEndpoint:
         if letter.session_id is not None:
             self._calls_in_flight.end_session(letter.session_id)
             self._streams.end_session(letter.tenant_id, letter.user_id, letter.session_id)
+            self._news.end_session(letter.session_id)
 
     async def _end(self, post: Post) -> None:
         """Meet the cancellation that a `stop` of ours caused, and say why, if there is anybody to say it to."""
@@ -198,7 +210,9 @@ class McpEndpoint:
         refusal = None if reason is None else STOPPED.get(reason)
         if refusal is None or (exchange.is_finished and not exchange.is_detached):
             return
-        if exchange.is_streaming and post.request_id is wire.NO_ID:
+        if reason is Stop.DRAINING and post.farewell is not None:
+            await exchange.write_last_event(post.farewell)
+        elif exchange.is_streaming and post.request_id is wire.NO_ID:
             await exchange.end_stream(sse.retry(self._limits.reconnect_ms))
         else:
             await _refuse(post, refusal)

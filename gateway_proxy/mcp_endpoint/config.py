@@ -32,6 +32,7 @@ class EndpointLimits:
     no proxy takes it for dead. `list_ttl_ms` is the `ttlMs` of lists: short, because removed tools vanish at once.
     `look_again`: how often a reader of the event log looks without having been woken. `left_calls_per_user` may go on
     without their client; `remember_ended` is how long a stream's end may be asked for again.
+    `linger_seconds`: announcements are gathered for so long after a session's last GET stream.
     `parked_seconds` and `parked_per_user` are for calls that wait for input of a client of 2026-07-28.
     """
 
@@ -52,6 +53,7 @@ class EndpointLimits:
     look_again_for_call: float = 1.0
     left_calls_per_user: int = 16
     remember_ended: float = 60.0
+    linger_seconds: float = 60.0
     parked_seconds: float = 300.0
     parked_per_user: int = 16
 

@@ -178,6 +178,10 @@ class Exchange:
         """End the stream without a message."""
         await self._write(last_words, more=False)
 
+    async def wait(self) -> None:
+        """Do nothing until the exchange is stopped."""
+        await asyncio.Event().wait()
+
     def stop(self, reason: Stop) -> None:
         """End the exchange from outside: whatever its task waits for is cancelled, and with it the upstream call."""
         if self.stopped is None:

@@ -163,7 +163,7 @@ class LegacyLeg:
 
     async def _list(self, kind: ListKind, post: Post, request: Request, session: SessionRecord | None) -> None:
         cursor = decode_parameters(ListParameters, request.params).cursor
-        page = await self._catalog.list_kind(post.ctx, _caller_of(post, session), kind, cursor=cursor)
+        page = await self._catalog.list_kind(post.ctx, caller_of(post, session), kind, cursor=cursor)
         following = b"" if page.next_cursor is None else b',"nextCursor":' + wire.to_json(page.next_cursor)
         result = b'{"%b":%b%b}' % (kind.member.encode(), page.raw, following)
         await finish(post.exchange, post.accept, (200, wire.result_message(request.id, result)))
@@ -171,7 +171,7 @@ class LegacyLeg:
     async def _call_tool(self, post: Post, request: Request, session: SessionRecord | None) -> None:
         parameters = decode_parameters(CallParameters, request.params)
         optional_object(parameters.arguments, "params.arguments")
-        caller = _caller_of(post, session)
+        caller = caller_of(post, session)
         messages = self._tool_calls.call(post.ctx, caller, name=parameters.name, params=request.params)
         try:
             await self._follow(post, request, session, messages)
@@ -181,7 +181,7 @@ class LegacyLeg:
 
     async def _relay(self, post: Post, request: Request, session: SessionRecord | None) -> None:
         """Everything that is not ours to answer, methods that we have never heard of included."""
-        caller = _caller_of(post, session)
+        caller = caller_of(post, session)
         messages = self._requests.relay(post.ctx, caller, method=request.method, params=request.params)
         try:
             await self._follow(post, request, session, messages)
@@ -251,9 +251,9 @@ class LegacyLeg:
         elif notification.method == "notifications/initialized" and not session.initialized:
             await self._sessions.amend(session, lambda now: replace(now, initialized=True))
         elif notification.method == "notifications/roots/list_changed":
-            await self._tool_calls.notify(post.ctx, _caller_of(post, session), method=notification.method)
+            await self._tool_calls.notify(post.ctx, caller_of(post, session), method=notification.method)
         elif notification.method not in KNOWN_NOTIFICATIONS:
-            caller = _caller_of(post, session)
+            caller = caller_of(post, session)
             await self._requests.notify(post.ctx, caller, method=notification.method, params=notification.params)
 
 
@@ -272,7 +272,7 @@ def _declares_questions(capabilities_json: bytes) -> bool:
     return any(b'"%b"' % name.encode() in capabilities_json for name in SERVER_REQUESTS.values())
 
 
-def _caller_of(post: Post, session: SessionRecord | None) -> Caller:
+def caller_of(post: Post, session: SessionRecord | None) -> Caller:
     """Who calls, as the backends are told. Without a session nothing is known but the header."""
     if session is not None:
         return Caller(

@@ -18,6 +18,8 @@ from gateway_proxy.mcp_endpoint.event_ids import CallPlace, SessionPlace, read_p
 from gateway_proxy.mcp_endpoint.kept_streams import HAND_OVER, KEEPS_SINCE
 from gateway_proxy.mcp_endpoint.open_streams import OpenStreams
 from gateway_proxy.mcp_endpoint.post import Post
+from gateway_proxy.mcp_endpoint.session_news import SessionNews
+from gateway_proxy.router.caller import Caller
 from gateway_proxy.sessions.event_log import GONE, EventLog, LogEntry, LogName, position_of, sort_key
 from gateway_proxy.sessions.mailbox import Letter, Mailbox
 
@@ -27,13 +29,18 @@ LOST: Final = "The rest of this call is no longer there; call again if you need 
 class Listening:
     """Serves GET streams."""
 
-    def __init__(self, mailbox: Mailbox, event_log: EventLog, streams: OpenStreams, limits: EndpointLimits) -> None:
+    def __init__(
+        self, mailbox: Mailbox, event_log: EventLog, streams: OpenStreams, news: SessionNews, limits: EndpointLimits
+    ) -> None:
         self._mailbox = mailbox
+        self._news = news
         self._event_log = event_log
         self._streams = streams
         self._limits = limits
 
-    async def serve(self, post: Post, session: SessionRecord, is_welcome: Callable[[], Awaitable[bool]]) -> None:
+    async def serve(
+        self, post: Post, session: SessionRecord, caller: Caller, is_welcome: Callable[[], Awaitable[bool]]
+    ) -> None:
         """Hold the stream until the client leaves, the session or token ends, or a resumed call is told to its end.
 
         Raises:
@@ -57,7 +64,8 @@ class Listening:
                 if session.protocol_version >= KEEPS_SINCE:
                     await post.exchange.write_raw(sse.priming(place.written(), self._limits.reconnect_ms))
             await post.exchange.write_comment()
-            await self._tell_news(post, session, name, place)
+            async with self._news.gathering(post.ctx, caller, session):
+                await self._tell_news(post, session, name, place)
 
     async def _tell_news(self, post: Post, session: SessionRecord, name: LogName, place: SessionPlace) -> None:
         """Pass on the session's own messages. Of several streams of a session only the newest gets them."""

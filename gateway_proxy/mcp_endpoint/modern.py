@@ -38,6 +38,7 @@ from gateway_proxy.mcp_endpoint.parked_calls import ParkedCalls, Parking
 from gateway_proxy.mcp_endpoint.post import Post
 from gateway_proxy.mcp_endpoint.request_states import RequestStates, State, digest_of
 from gateway_proxy.mcp_endpoint.routing import Requester, TenantCatalog, ToolCaller
+from gateway_proxy.mcp_endpoint.subscriptions import Subscriptions
 from gateway_proxy.mcp_endpoint.versions import MODERN_VERSIONS
 from gateway_proxy.router.caller import SERVER_REQUESTS, Caller
 from gateway_proxy.router.listing import KINDS, ListKind
@@ -54,7 +55,6 @@ NOT_OF_THIS_ERA: Final = (
     "logging/setLevel",
     "resources/subscribe",
     "resources/unsubscribe",
-    "subscriptions/listen",
     *SERVER_REQUESTS,
 )
 """Methods that 2026-07-28 has no more, and those that only a server may send: no backend is to meet them from here."""
@@ -108,6 +108,7 @@ class ModernLeg:
         requests: Requester,
         states: RequestStates,
         parked_calls: ParkedCalls,
+        subscriptions: Subscriptions,
         config: EndpointConfig,
     ) -> None:
         self._catalog = catalog
@@ -123,6 +124,7 @@ class ModernLeg:
         self._methods: Mapping[str, Handler] = {
             "server/discover": self._discover,
             "tools/call": self._call_tool,
+            "subscriptions/listen": subscriptions.serve,
             **{kind.method: partial(self._list, kind) for kind in KINDS},
             **dict.fromkeys(NOT_OF_THIS_ERA, _refuse_method),
         }

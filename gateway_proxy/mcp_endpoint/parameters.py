@@ -53,6 +53,21 @@ class LevelParameters(msgspec.Struct):
     level: LogLevel
 
 
+class SubscriptionFilter(msgspec.Struct, rename="camel"):
+    """What a client of 2026-07-28 wants to be told."""
+
+    tools_list_changed: bool | None = None
+    prompts_list_changed: bool | None = None
+    resources_list_changed: bool | None = None
+    resource_subscriptions: list[str] | None = None
+
+
+class SubscriptionParameters(msgspec.Struct):
+    """`subscriptions/listen`."""
+
+    notifications: SubscriptionFilter
+
+
 class InputParameters(msgspec.Struct, rename="camel"):
     """What a client sends with a retry (MCP 2026-07-28, Multi Round-Trip Requests)."""
 
@@ -94,6 +109,7 @@ _DECODERS: Final[dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]] = {
         LevelParameters,
         CancelledParameters,
         InputParameters,
+        SubscriptionParameters,
         EnvelopeParameters,
         EnvelopeMeta,
     )

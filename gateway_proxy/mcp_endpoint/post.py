@@ -10,7 +10,10 @@ from gateway_proxy.mcp_endpoint.headers import Acceptable, McpHeaders
 
 @dataclass(slots=True)
 class Post:
-    """`request_id` is set as soon as it is known, so that an error can be answered to it; until then it is null."""
+    """`request_id` is set as soon as it is known, so that an error can be answered to it; until then it is null.
+
+    `farewell` is the response that ends a stream when this worker stops.
+    """
 
     exchange: Exchange
     headers: McpHeaders
@@ -18,3 +21,4 @@ class Post:
     ctx: TenantContext
     body: bytes = b""
     request_id: bytes = wire.NO_ID
+    farewell: bytes | None = None

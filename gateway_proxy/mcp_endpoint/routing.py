@@ -1,12 +1,12 @@
 """What the surface needs of the router: lists and calls. Protocols only; the router's own classes fit them."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Collection
 from typing import Protocol
 
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.listing import ListKind
-from gateway_proxy.router.messages import RelayMessage
+from gateway_proxy.router.messages import Announcement, RelayMessage
 from gateway_proxy.router.offers import Offer
 
 
@@ -57,3 +57,12 @@ class Requester(Protocol):
 
     async def notify(self, ctx: TenantContext, caller: Caller, *, method: str, params: bytes) -> None:
         """Pass on a notification that the gateway does not know, where it is clear to whom."""
+
+
+class Announcer(Protocol):
+    """What backends say outside of calls."""
+
+    def listen(
+        self, ctx: TenantContext, caller: Caller, *, uris: Callable[[], Collection[str]]
+    ) -> AsyncGenerator[Announcement, None]:
+        """Everything that is announced to this caller until it is closed; raises StorageUnavailable."""

@@ -35,6 +35,12 @@ def error_message(request_id: bytes, code: int, message: str, data: bytes | None
     return b'{"jsonrpc":"2.0","id":%b,"error":{"code":%d,"message":%b%b}}' % (request_id, code, _encode(message), tail)
 
 
+def notification_message(method: str, params: bytes) -> bytes:
+    """A notification; empty `params` are left out."""
+    tail = b',"params":' + params if params else b""
+    return b'{"jsonrpc":"2.0","method":%b%b}' % (_encode(method), tail)
+
+
 def to_json(value: object) -> bytes:
     """Our own small values, encoded."""
     return _encode(value)

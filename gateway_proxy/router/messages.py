@@ -1,7 +1,15 @@
 """What a call yields: what comes on the way, then exactly one Result or Failure."""
 
-from gateway_proxy.backends.messages import Failure, Notification, Pause, Result, ServerRequest, Withdrawal
+from gateway_proxy.backends.messages import (
+    Announcement,
+    Failure,
+    Notification,
+    Pause,
+    Result,
+    ServerRequest,
+    Withdrawal,
+)
 
 RelayMessage = Notification | ServerRequest | Withdrawal | Pause | Result | Failure
 
-__all__ = ["Failure", "Notification", "Pause", "RelayMessage", "Result", "ServerRequest", "Withdrawal"]
+__all__ = ["Announcement", "Failure", "Notification", "Pause", "RelayMessage", "Result", "ServerRequest", "Withdrawal"]

@@ -13,6 +13,7 @@ from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
 from gateway_proxy.mcp_endpoint.config import EndpointConfig, EndpointLimits
+from gateway_proxy.router.announcements import Announcements
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.sessions.opening import open_crossing
 from gateway_proxy.sessions.redis_store import RedisSessionStore
@@ -74,7 +75,15 @@ async def open_workers(
                 open_relay(backends, clock=clock, records=store, runner=runner, runner_key=runner_key)
             )
             endpoint = McpEndpoint(
-                relay.catalog, relay.calls, relay.requests, store, clock, config, crossing=crossing, sealer=KEYRING
+                relay.catalog,
+                relay.calls,
+                relay.requests,
+                store,
+                clock,
+                config,
+                crossing=crossing,
+                sealer=KEYRING,
+                announcer=Announcements(relay.catalog, relay.upstreams),
             )
             own.push_async_callback(endpoint.close)
             workers.append(McpWorker(endpoint, relay, own))
