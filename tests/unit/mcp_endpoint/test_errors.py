@@ -15,6 +15,9 @@ SAMPLES: dict[Any, Any] = {
     int: 7,
     float: 7.5,
     tuple[str, ...]: ("p",),
+    GatewayError: errors.StorageUnavailable(),
+    str | None: None,
+    float | None: None,
     frozenset[str]: frozenset({"s"}),
 }
 
