@@ -110,7 +110,7 @@ class ClientMetadataDocuments:
         client: Client | None = None
         try:
             document = await self.fetcher.fetch_document(client_id, max_bytes=BODY_LIMIT, timeout=FETCH_SECONDS)
-            client = self._read(client_id, read_json_object(document.body, ""))
+            client = self._read(client_id, read_json_object(document.body, document.headers.get("content-type", "")))
             seconds = _seconds_to_keep(document)
         except EgressError:
             fault = "it could not be fetched"

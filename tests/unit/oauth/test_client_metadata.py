@@ -105,6 +105,23 @@ async def test_a_document_that_does_not_fit_is_explained_on_a_page(
     assert "app.example" in response.text
 
 
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json; charset=utf-8", 200),
+        ("application/client+json", 200),
+        ("text/html", 400),
+        ("text/plain", 400),
+    ],
+)
+async def test_a_document_says_itself_that_it_is_json(
+    app: OAuthClient, http: httpx2.AsyncClient, content_type: str, status: int
+) -> None:
+    """Security AS10: a file that somebody uploaded to a host speaks for its uploader, not for the host."""
+    app.server.documents.headers = {"content-type": content_type}
+    assert (await http.get(f"/oauth/authorize?{app.authorize_query()}")).status_code == status
+
+
 async def test_refusals_are_remembered_too(server: AuthorizationServer, http: httpx2.AsyncClient) -> None:
     """Security AS10: negative cache."""
     client = OAuthClient(server, http, "https://app.example/callback", DOCUMENT_URL)
