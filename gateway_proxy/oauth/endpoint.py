@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from gateway_proxy.browser.authenticate import network_of
 from gateway_proxy.domain.errors import GatewayError
 from gateway_proxy.oauth.errors import error_response
 from gateway_proxy.oauth.vocabulary import NO_STORE
@@ -42,5 +43,8 @@ class JsonEndpoint:
 
 
 def address_of(request: Request) -> str:
-    """The client's address, for limits and the audit trail. Proxy headers were resolved before, or not trusted."""
-    return request.client.host if request.client is not None else "unknown"
+    """The client's address, for limits and the audit trail; of IPv6 the network, or its owner had 2^64 of them.
+
+    Proxy headers were resolved before, or not trusted.
+    """
+    return network_of(request.client.host if request.client is not None else None)

@@ -158,3 +158,17 @@ async def test_registrations_of_one_address_are_limited_and_altogether_too(
         clock.advance(61)
         assert (await register(http)).status_code == 201
     await database.close()
+
+
+async def test_the_addresses_of_one_ipv6_network_count_as_one(
+    sqlite_url: str, keyring: Keyring, clock: FakeClock
+) -> None:
+    """Security L2: a subscriber has 2^64 of them, and must not use up what all may register together."""
+    database = Database(sqlite_url)
+    server = await build_authorization_server(database, keyring, clock, register_limit=2)
+    statuses = []
+    for address in ("2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:1:ffff::3", "2001:db8:0:2::1"):
+        async with server.open_http(address=address) as http:
+            statuses.append((await register(http)).status_code)
+    assert statuses == [201, 201, 429, 201]
+    await database.close()
