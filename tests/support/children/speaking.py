@@ -64,5 +64,7 @@ def serve(
                 threading.Thread(target=tool, args=(message,), daemon=True).start()
             else:
                 tool(message)
+        elif method is not None and "id" in message:
+            say({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "Method not found"}})
         elif on_other is not None:
             on_other(message)
