@@ -25,6 +25,7 @@ from gateway_proxy.mcp_endpoint.errors import Refusal
 from gateway_proxy.mcp_endpoint.headers import McpHeaders
 from gateway_proxy.mcp_endpoint.kept_streams import KEEPS_SINCE, KeptStreams
 from gateway_proxy.mcp_endpoint.parameters import (
+    LOG_LEVELS,
     CallParameters,
     CancelledParameters,
     InitializeParameters,
@@ -239,6 +240,8 @@ class LegacyLeg:
     async def _set_level(self, post: Post, request: Request, session: SessionRecord | None) -> None:
         """Holds from the next request on: it goes to each backend with the first one that the session makes there."""
         level = decode_parameters(LevelParameters, request.params).level
+        if level not in LOG_LEVELS:
+            raise invalid_parameters(f"params.level: expected one of {', '.join(LOG_LEVELS)}")
         if session is not None:
             await self._sessions.amend(session, lambda now: replace(now, log_level=level))
         await finish(post.exchange, post.accept, (200, wire.result_message(request.id, b"{}")))

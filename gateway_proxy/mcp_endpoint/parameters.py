@@ -4,7 +4,7 @@ A field of the wrong shape is refused here by name. What it means is for the leg
 """
 
 import re
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -16,7 +16,7 @@ CLIENT_INFO_KEY: Final = "io.modelcontextprotocol/clientInfo"
 CLIENT_CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
 SERVER_INFO_KEY: Final = "io.modelcontextprotocol/serverInfo"
 
-LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
+LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 MaybeRaw = msgspec.Raw | msgspec.UnsetType
 
 
@@ -50,7 +50,7 @@ class UriParameters(msgspec.Struct):
 class LevelParameters(msgspec.Struct):
     """`logging/setLevel`."""
 
-    level: LogLevel
+    level: str
 
 
 class SubscriptionFilter(msgspec.Struct, rename="camel"):
