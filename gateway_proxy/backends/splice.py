@@ -21,7 +21,12 @@ from gateway_proxy.backends.envelope import (
 
 MODERN_VERSION: Final = "2026-07-28"
 LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
-_NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_NAMED_BY: Final = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId"),
+}
 _PLAIN_HEADER: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 GATEWAY_INFO: Final = b'{"name":"gateway-proxy","version":"1"}'
 

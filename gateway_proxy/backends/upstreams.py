@@ -39,6 +39,7 @@ from gateway_proxy.domain.errors import (
 )
 
 NOBODY: Final = Caller(None, "2025-11-25", GATEWAY_INFO, b"{}", modern=False)
+NOBODY_MODERN: Final = Caller(None, "2026-07-28", GATEWAY_INFO, b"{}", modern=True)
 
 OnChange = Callable[[str], None]
 
@@ -85,8 +86,10 @@ class Upstreams:
         """
         return await self._start(_shared(backend), backend, "", NOBODY, request, timeout, on_change)
 
-    async def introduce(self, backend: Backend) -> Introduction:
+    async def introduce(self, backend: Backend, *, modern: bool = False) -> Introduction:
         """How the backend introduced itself, on the session that the tenant shares; opened if need be.
+
+        With `modern` to callers of 2026-07-28, to whom it may offer more, if it speaks that.
 
         Raises:
             RelayError: As `start`.
@@ -96,7 +99,8 @@ class Upstreams:
         breaker = self._check_usable(backend)
         deadline = Deadline(self._clock, OPEN_TIMEOUT)
         try:
-            _, session = await self._pool.get(_shared(backend), backend, "", NOBODY, deadline)
+            standing = self._pool.stand(backend, "", NOBODY_MODERN) if modern else _shared(backend)
+            _, session = await self._pool.get(standing, backend, "", NOBODY_MODERN if modern else NOBODY, deadline)
         except (BackendUnavailable, BackendMisbehaved, BackendTimeout):
             breaker.failed()
             raise

@@ -46,7 +46,12 @@ from gateway_proxy.router.messages import Failure, Result, ServerRequest
 
 Handler = Callable[[Post, Request, Caller], Awaitable[None]]
 
-NAMED_BY: Final[Mapping[str, str]] = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+NAMED_BY: Final[Mapping[str, str]] = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId"),
+}
 """Method → the parameter that `Mcp-Name` repeats."""
 
 NOT_OF_THIS_ERA: Final = (
@@ -151,7 +156,7 @@ class ModernLeg:
         await self._methods.get(message.method, self._relay)(post, message, caller)
 
     async def _discover(self, post: Post, request: Request, _: Caller) -> None:
-        offer = await self._catalog.offer(post.ctx)
+        offer = await self._catalog.offer(post.ctx, modern=True)
         instructions = offer.instructions if offer.is_mirror else self._server.instructions
         said = {
             "supportedVersions": list(MODERN_VERSIONS),
@@ -302,7 +307,7 @@ def _check_headers(headers: McpHeaders, request: Request, parameters: EnvelopePa
         raise _mismatch("mcp-method does not match the method in the body")
     field = NAMED_BY.get(request.method)
     if field is not None:
-        named = parameters.name if field == "name" else parameters.uri
+        named = {"name": parameters.name, "uri": parameters.uri, "taskId": parameters.task_id}[field]
         given = None if isinstance(named, msgspec.UnsetType) else bytes(named)
         if given is not None and given != b"null" and decode_value(headers.text(h.NAME)) != _text_of(given):
             raise _mismatch(f"mcp-name does not match params.{field} in the body")

@@ -87,6 +87,7 @@ class EnvelopeParameters(msgspec.Struct):
     meta: MaybeRaw = msgspec.field(name="_meta", default=msgspec.UNSET)
     name: MaybeRaw = msgspec.UNSET
     uri: MaybeRaw = msgspec.UNSET
+    task_id: MaybeRaw = msgspec.field(name="taskId", default=msgspec.UNSET)
 
 
 class EnvelopeMeta(msgspec.Struct):

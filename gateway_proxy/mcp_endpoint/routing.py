@@ -31,8 +31,8 @@ class TenantCatalog(Protocol):
     ) -> Listed:
         """Raises CursorInvalid."""
 
-    async def offer(self, ctx: TenantContext) -> Offer:
-        """What the backends can do together."""
+    async def offer(self, ctx: TenantContext, *, modern: bool = False) -> Offer:
+        """What the backends can do together, for a caller of that era."""
 
 
 class ToolCaller(Protocol):

@@ -4,6 +4,7 @@ Every answer comes from the last good snapshot of each backend; renewing goes on
 backend is waited for, for a few seconds. Prompts and resources are asked for only when somebody looks.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from gateway_proxy.backends.introduction import Introduction
 from gateway_proxy.backends.upstreams import OnChange, Upstreams
 from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import BackendUnavailable, PromptUnknown, ResourceUnknown, ToolUnknown
+from gateway_proxy.domain.errors import BackendUnavailable, PromptUnknown, RelayError, ResourceUnknown, ToolUnknown
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.directory import BackendDirectory
@@ -24,7 +25,7 @@ from gateway_proxy.router.listing import KINDS, PROMPTS, RESOURCES, TEMPLATES, T
 from gateway_proxy.router.names import server_of
 from gateway_proxy.router.offers import Offer, offer_of
 from gateway_proxy.router.route import Route
-from gateway_proxy.router.shelf import State
+from gateway_proxy.router.shelf import FIRST_WAIT, State
 from gateway_proxy.router.view import ListPage, effective_naming
 
 UNUSED_SECONDS: Final = 3600.0
@@ -114,7 +115,7 @@ class Catalog:
         await held.wait_for_first()
         return held.view(ctx).page(cursor, servers)
 
-    async def offer(self, ctx: TenantContext) -> Offer:
+    async def offer(self, ctx: TenantContext, *, modern: bool = False) -> Offer:
         """What the tenant's backends can do together, as far as it is known by now.
 
         With `prefix: none` and one backend its own words are waited for, a few seconds once: it is the server then.
@@ -127,6 +128,8 @@ class Catalog:
         is_alone = len(held.backends) == 1 and effective_naming(ctx.tenant.naming, held.backends).prefix == "none"
         if is_alone:
             await held.tools.wait_for_first()
+            if modern and (own := await self._introduce(held.backends[0])) is not None:
+                return offer_of([own], is_alone=True)
         return offer_of([held.introductions.get(backend.id) for backend in held.backends], is_alone=is_alone)
 
     async def list_servers(self, ctx: TenantContext) -> dict[str, tuple[str, ...]]:
@@ -305,6 +308,14 @@ class Catalog:
         if held is not None and introduction is not None and backend in held.backends:
             held.introductions[backend.id] = introduction
         return snapshot
+
+    async def _introduce(self, backend: Backend) -> Introduction | None:
+        """How the backend introduces itself to callers of 2026-07-28; None when that takes too long or fails."""
+        try:
+            async with asyncio.timeout(FIRST_WAIT):
+                return await self._upstreams.introduce(backend, modern=True)
+        except (RelayError, TimeoutError):
+            return None
 
     def _sweep(self) -> None:
         """Forget tenants that nobody has asked for since the last sweep."""

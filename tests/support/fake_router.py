@@ -51,7 +51,7 @@ class FakeCatalog:
             return FakePage(b"[]", None)
         raise CursorInvalid
 
-    async def offer(self, ctx: TenantContext) -> Offer:
+    async def offer(self, ctx: TenantContext, *, modern: bool = False) -> Offer:
         return EVERYTHING
 
 
