@@ -5,7 +5,7 @@
 
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 import aiohttp
@@ -15,33 +15,47 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-PASSED: Final = ("content-type", "accept", "mcp-protocol-version", "mcp-session-id", "authorization")
-RETURNED: Final = ("content-type", "mcp-session-id")
+HOP_BY_HOP: Final = frozenset(
+    {
+        "connection",
+        "content-length",
+        "date",
+        "host",
+        "keep-alive",
+        "server",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
+    """All headers but those of one hop (RFC 9110 §7.6.1)."""
+    return {name: value for name, value in headers.items() if name.lower() not in HOP_BY_HOP}
 
 
 def make_app(upstream: str) -> Starlette:
-    """The application in front of `upstream` (scheme, host and port)."""
+    """The application in front of `upstream` (scheme, host and port). It knows nothing of MCP, so it streams."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, object]]:
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
             yield {"session": session}
 
     async def passed(request: Request) -> Response:
-        headers = {name: request.headers[name] for name in PASSED if name in request.headers}
-        body = await request.body()
-        answer = await request.state.session.post(upstream + request.url.path, data=body, headers=headers)
-        returned = {name: answer.headers[name] for name in RETURNED if name in answer.headers}
-        if not answer.headers.get("content-type", "").startswith("text/event-stream"):
-            async with answer:
-                return Response(await answer.read(), answer.status, returned)
+        answer = await request.state.session.post(
+            upstream + request.url.path, data=await request.body(), headers=passed_on(request.headers)
+        )
 
         async def chunks() -> AsyncIterator[bytes]:
             async with answer:
                 async for chunk in answer.content.iter_any():
                     yield chunk
 
-        return StreamingResponse(chunks(), answer.status, returned)
+        return StreamingResponse(chunks(), answer.status, passed_on(answer.headers))
 
     return Starlette(routes=[Route("/{path:path}", passed, methods=["POST"])], lifespan=lifespan)
 
