@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 
+from gateway_proxy.auth.apiman_probe import ApimanProbes
+from gateway_proxy.auth.key_chain import KeyChain
+from gateway_proxy.auth.outside_doors import StoredDoors
 from gateway_proxy.auth.passwords import PasswordHasher
 from gateway_proxy.auth.revocation_news import RevocationNews
 from gateway_proxy.auth.token_verifier import TokenVerifier
@@ -34,6 +37,7 @@ from gateway_proxy.router.directory import BackendDirectory
 from gateway_proxy.router.policy import Policy
 from gateway_proxy.router.relay import Requests
 from gateway_proxy.router.trials import Trials
+from gateway_proxy.sealing.key_digests import KeyDigests
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.sessions.opening import Crossing, open_crossing, open_session_store
 from gateway_proxy.sessions.store import SessionStore
@@ -72,6 +76,7 @@ class Services:
     sessions: SessionStore
     crossing: Crossing
     verifier: TokenVerifier
+    key_chain: KeyChain
     revocations: RevocationNews
     relay: "Relay"
 
@@ -116,18 +121,21 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await revocations.start()
         stack.push_async_callback(revocations.stop)
         guard, metrics = EgressGuard(_egress_policy(settings)), Metrics(find_metrics_folder())
+        limiter = open_limiter(redis, core.clock)
+        key_chain = await stack.enter_async_context(_key_chain(core, verifier, guard, limiter))
         relay = await stack.enter_async_context(_relay(core, redis, guard, sessions, audit, metrics))
         await stack.enter_async_context(_housekeeping(core))
         yield Services(
             core=core,
             redis=redis,
-            limiter=open_limiter(redis, core.clock),
+            limiter=limiter,
             metrics=metrics,
             audit=audit,
             guard=guard,
             sessions=sessions,
             crossing=crossing,
             verifier=verifier,
+            key_chain=key_chain,
             revocations=revocations,
             relay=relay,
         )
@@ -149,6 +157,19 @@ async def _audit_trail(core: Core) -> AsyncIterator[AuditTrail]:
     finally:
         trail.stop()
         await writer
+
+
+@asynccontextmanager
+async def _key_chain(
+    core: Core, verifier: TokenVerifier, guard: EgressGuard, limiter: Limiter
+) -> AsyncIterator[KeyChain]:
+    probes = ApimanProbes(guard, core.clock)
+    doors = StoredDoors(core.database, core.keyring, core.clock)
+    digests = KeyDigests(core.keyring)
+    try:
+        yield KeyChain(verifier, doors, probes, limiter, digests, public_url=core.settings.public_url)
+    finally:
+        await probes.close()
 
 
 @asynccontextmanager

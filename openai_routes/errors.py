@@ -326,6 +326,6 @@ def mapped_reasons() -> Iterator[type[domain.GatewayError]]:
 
 def auth_error_body(status: int, code: str, message: str) -> tuple[bytes, str]:
     """The body and content type of a refusal by `auth.middleware.RequireScope`, in this surface's shape."""
-    types = {401: "invalid_request_error", 403: "insufficient_permissions"}
+    types = {401: "invalid_request_error", 403: "insufficient_permissions", 429: "rate_limit_error"}
     error = WireError(status, message, types.get(status, "server_error"), None, code)
     return error.body(), "application/json"

@@ -6,7 +6,7 @@ from typing import Literal
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from gateway_proxy.auth.middleware import Challenge, ErrorBody, RequireScope
+from gateway_proxy.auth.middleware import Challenge, ErrorBody, RequireScope, Verifier
 from gateway_proxy.auth.platform_key import AdmitPlatformKey, FindTenant
 from gateway_proxy.domain.principal import Scope
 from gateway_proxy.domain.tenant import Tenant
@@ -20,7 +20,8 @@ class Door:
     """The scope that a surface asks for, and how a refusal is said there.
 
     `platform_key` says whether the operator's key opens it too (security RS4: the admin surface only): for what acts in
-    one tenant the request then names it, for a page about the whole process it does not.
+    one tenant the request then names it, for a page about the whole process it does not. `takes_outside_keys` says
+    whether keys that we did not issue open it too (compatibility D13: /v1 only).
     """
 
     scope: Scope
@@ -28,13 +29,14 @@ class Door:
     resource_metadata: str | None = None
     alternates: tuple[bytes, ...] = ()
     platform_key: Literal["in a tenant", "without a tenant"] | None = None
+    takes_outside_keys: bool = False
 
     def before(self, app: ASGIApp, services: Services) -> ASGIApp:
         """`app`, reachable only with a token that carries the scope."""
         in_tenant = ResolveTenant(app)
         guarded = RequireScope(
             in_tenant,
-            services.verifier,
+            self.verifier(services),
             self.scope,
             Challenge(self.scope.value, self.resource_metadata),
             self.error_body,
@@ -51,6 +53,10 @@ class Door:
             find_tenant=_tenant_finder(services) if needs_tenant else None,
             error_body=self.error_body,
         )
+
+    def verifier(self, services: Services) -> Verifier:
+        """Who finds out who sent a request to this door."""
+        return services.key_chain if self.takes_outside_keys else services.verifier
 
     def guarded(self, route: Route, services: Services) -> Route:
         """`route` behind this door."""

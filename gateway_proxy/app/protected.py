@@ -9,9 +9,9 @@ from starlette.types import Scope as Connection
 
 from gateway_proxy.admin_api.routes import AdminServices, platform_routes, tenant_routes
 from gateway_proxy.app.doors import Door
-from gateway_proxy.auth.bearer import read_bearer
 from gateway_proxy.auth.error_bodies import admin_body, json_rpc_body
-from gateway_proxy.domain.errors import AuthError
+from gateway_proxy.auth.middleware import Verifier, address_of
+from gateway_proxy.domain.errors import AuthError, RateLimited
 from gateway_proxy.domain.principal import Scope
 from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
 from gateway_proxy.mcp_endpoint.config import EndpointConfig, IsStillWelcome, ServerIdentity
@@ -38,6 +38,7 @@ def openai_surface(services: Services, connections: ProviderConnections) -> list
         auth_error_body,
         f"{core.settings.public_url}/.well-known/oauth-protected-resource/v1",
         OPENAI_KEY_HEADERS,
+        takes_outside_keys=True,
     )
     deps = OpenAIDeps(
         directory=StoredModels(
@@ -52,18 +53,18 @@ def openai_surface(services: Services, connections: ProviderConnections) -> list
         connections=connections,
         audit=services.audit,
         clock=core.clock,
-        is_still_welcome=token_check(services, Scope.OPENAI, OPENAI_KEY_HEADERS),
+        is_still_welcome=token_check(door.verifier(services), Scope.OPENAI, OPENAI_KEY_HEADERS),
     )
     return [door.guarded(route, services) for route in openai_routes(deps)]
 
 
-def token_check(services: Services, wanted: Scope, alternates: tuple[bytes, ...] = ()) -> IsStillWelcome:
+def token_check(verifier: Verifier, wanted: Scope, alternates: tuple[bytes, ...] = ()) -> IsStillWelcome:
     """Whether the token of a request that is under way would still open its door (security RS2)."""
 
     async def is_still_welcome(scope: Connection) -> bool:
         try:
-            verified = await services.verifier.verify(read_bearer(scope["headers"], alternates=alternates))
-        except AuthError:
+            verified = await verifier.verify_request(scope["headers"], alternates=alternates, address=address_of(scope))
+        except (AuthError, RateLimited):
             return False
         return wanted in verified.principal.scopes
 
@@ -93,7 +94,7 @@ def admin_surface(services: Services) -> list[Route]:
 
 def mcp_surface(services: Services) -> tuple[McpEndpoint, ASGIApp]:
     """PROTECTED by scope `mcp`: the endpoint, and the same behind its door."""
-    endpoint = mcp_endpoint(services, token_check(services, Scope.MCP))
+    endpoint = mcp_endpoint(services, token_check(services.verifier, Scope.MCP))
     resource_metadata = f"{services.core.settings.public_url}/.well-known/oauth-protected-resource/mcp"
     return endpoint, Door(Scope.MCP, json_rpc_body, resource_metadata).before(endpoint, services)
 

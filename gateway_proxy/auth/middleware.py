@@ -3,16 +3,16 @@
 What a principal may do inside the surface is not decided here.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Final
+import math
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
-from gateway_proxy.auth.bearer import read_bearer
-from gateway_proxy.auth.token_verifier import TokenVerifier, VerifiedToken
-from gateway_proxy.domain.errors import StorageUnavailable, TokenInvalid, TokenMalformed, TokenMissing
+from gateway_proxy.auth.token_verifier import VerifiedToken
+from gateway_proxy.domain.errors import RateLimited, StorageUnavailable, TokenInvalid, TokenMalformed, TokenMissing
 from gateway_proxy.domain.principal import Principal, Scope
 from gateway_proxy.domain.tenant import Tenant
 
@@ -46,12 +46,16 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One way in which the door stays shut. `error` is the RFC 6750 word, None when no token was sent."""
+    """One way in which the door stays shut. `error` is the RFC 6750 word, None when no token was sent.
+
+    `retry_after` in seconds is for what is not about the token.
+    """
 
     status: int
     code: str
     message: str
     error: str | None = None
+    retry_after: int | None = None
 
 
 MISSING: Final = Refusal(401, "unauthorized", "Unauthorized: send a bearer token in the Authorization header")
@@ -61,7 +65,25 @@ MALFORMED: Final = Refusal(
 INVALID: Final = Refusal(
     401, "invalid_token", "Unauthorized: the token is unknown, expired or revoked", "invalid_token"
 )
-UNAVAILABLE: Final = Refusal(503, "unavailable", "The token cannot be checked at the moment; try again shortly")
+UNAVAILABLE: Final = Refusal(
+    503, "unavailable", "The token cannot be checked at the moment; try again shortly", retry_after=RETRY_AFTER_SECONDS
+)
+LIMITED: Final = Refusal(429, "rate_limit_exceeded", "Too many unknown keys came from this address; try again later")
+
+
+class Verifier(Protocol):
+    """Who finds out who sent a request: `TokenVerifier`, or on /v1 `KeyChain`."""
+
+    async def verify_request(
+        self, headers: Iterable[tuple[bytes, bytes]], *, alternates: Collection[bytes], address: str | None
+    ) -> VerifiedToken:
+        """The caller behind the one credential in raw ASGI headers; `address` is where the request came from.
+
+        Raises:
+            TokenMissing, TokenMalformed, TokenInvalid: Nobody.
+            RateLimited: Too many tries came from there.
+            StorageUnavailable: It cannot be told at the moment.
+        """
 
 
 class RequireScope:
@@ -70,7 +92,7 @@ class RequireScope:
     def __init__(
         self,
         app: ASGIApp,
-        verifier: TokenVerifier,
+        verifier: Verifier,
         scope: Scope,
         challenge: Challenge,
         error_body: ErrorBody,
@@ -105,13 +127,17 @@ class RequireScope:
 
     async def _judge(self, scope: Connection) -> VerifiedToken | Refusal:
         try:
-            verified = await self._verifier.verify(read_bearer(scope["headers"], alternates=self._alternates))
+            verified = await self._verifier.verify_request(
+                scope["headers"], alternates=self._alternates, address=address_of(scope)
+            )
         except TokenMissing:
             return MISSING
         except TokenMalformed:
             return MALFORMED
         except TokenInvalid:
             return INVALID
+        except RateLimited as limited:
+            return replace(LIMITED, retry_after=max(1, math.ceil(limited.retry_after)))
         except StorageUnavailable:
             return UNAVAILABLE
         return verified if self._scope in verified.principal.scopes else self._insufficient
@@ -125,13 +151,19 @@ async def send_refusal(refusal: Refusal, error_body: ErrorBody, send: Send, chal
         (b"content-length", str(len(body)).encode("ascii")),
         (b"cache-control", b"no-store"),
     ]
-    if refusal.status == 503:
-        headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode("ascii")))
+    if refusal.retry_after is not None:
+        headers.append((b"retry-after", str(refusal.retry_after).encode("ascii")))
     elif challenge is not None:
         described = refusal.message.removeprefix("Unauthorized: ") if refusal.error else None
         headers.append((b"www-authenticate", challenge.header(refusal.error, described)))
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def address_of(scope: Connection) -> str | None:
+    """Where a request came from. Proxy headers were resolved before, or not trusted."""
+    client = scope.get("client")
+    return None if client is None else str(client[0])
 
 
 def get_principal(scope: Connection) -> Principal:

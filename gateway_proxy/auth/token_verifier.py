@@ -8,9 +8,11 @@ scope may not be put here.
 import asyncio
 import contextlib
 import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gateway_proxy.auth.bearer import read_bearer
 from gateway_proxy.auth.scopes import effective_scopes
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import StorageUnavailable, TokenInvalid
@@ -81,6 +83,16 @@ class TokenVerifier:
         if verified is None:
             raise TokenInvalid
         return verified
+
+    async def verify_request(
+        self,
+        headers: Iterable[tuple[bytes, bytes]],
+        *,
+        alternates: Collection[bytes] = (),
+        address: str | None = None,
+    ) -> VerifiedToken:
+        """Find out who sent a request; see `auth.middleware.Verifier`. The address makes no difference to a token."""
+        return await self.verify(read_bearer(headers, alternates=alternates))
 
     def forget(self, digest: bytes) -> None:
         """Drop what is known of one token (its revocation was pushed). A look-up in flight is not cached either."""

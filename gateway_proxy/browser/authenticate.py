@@ -4,7 +4,6 @@ Tries are counted before the password is looked at, per account and per account 
 not exist; the answer and its time do not say which part was wrong.
 """
 
-import ipaddress
 from typing import Final
 
 from gateway_proxy.auth.passwords import PasswordHasher
@@ -12,6 +11,7 @@ from gateway_proxy.domain.errors import SignInRefused
 from gateway_proxy.domain.secrets import digest_of
 from gateway_proxy.domain.tenant import User
 from gateway_proxy.limits.limiter import Limiter
+from gateway_proxy.limits.networks import network_of
 from gateway_proxy.storage.sql.database import Database
 from gateway_proxy.storage.sql.users import find_password_hash, set_password_hash
 from gateway_proxy.telemetry.audit import AuditTrail
@@ -63,17 +63,3 @@ class Authenticator:
             renewed = await self._hasher.hash(password)
             await self._database.run(set_password_hash, user_id=user.id, password_hash=renewed)
         return user
-
-
-def network_of(address: str | None) -> str:
-    """What counts as one caller: an IPv4 address, or the /64 that one IPv6 subscriber has all of."""
-    if address is None:
-        return "-"
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return "-"
-    if isinstance(parsed, ipaddress.IPv6Address):
-        mapped = parsed.ipv4_mapped
-        return str(mapped) if mapped else str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)

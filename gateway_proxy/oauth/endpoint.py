@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from gateway_proxy.browser.authenticate import network_of
 from gateway_proxy.domain.errors import GatewayError
+from gateway_proxy.limits.networks import network_of
 from gateway_proxy.oauth.errors import error_response
 from gateway_proxy.oauth.vocabulary import NO_STORE
 

@@ -3,9 +3,10 @@
 import pytest
 
 from gateway_proxy.auth.passwords import PasswordHasher
-from gateway_proxy.browser.authenticate import TRIES, network_of
+from gateway_proxy.browser.authenticate import TRIES
 from gateway_proxy.domain.errors import RateLimited, SignInRefused
 from gateway_proxy.domain.tenant import User
+from gateway_proxy.limits.networks import network_of
 from gateway_proxy.storage.sql.database import Database
 from gateway_proxy.storage.sql.users import find_password_hash, set_password_hash, update_user
 from tests.support.clock import FakeClock
