@@ -6,7 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway_proxy.admin_api.endpoint import answer
-from gateway_proxy.router.catalog import BackendStatus, Catalog
+from gateway_proxy.router.catalog import Catalog
+from gateway_proxy.router.status import BackendStatus
 from gateway_proxy.tenancy.middleware import get_tenant_context
 
 
@@ -32,6 +33,9 @@ def _entry(state: BackendStatus) -> dict[str, object]:
         "transport": state.transport,
         "state": state.state,
         "tools": state.tools,
+        "prompts": state.prompts,
+        "resources": state.resources,
+        "templates": state.templates,
         "problem": state.problem,
         "notes": list(state.notes),
         "listed_at": None if state.listed_at is None else state.listed_at.isoformat(),

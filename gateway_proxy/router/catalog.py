@@ -7,8 +7,6 @@ backend is waited for, for a few seconds. Prompts and resources are asked for on
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -22,57 +20,14 @@ from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.directory import BackendDirectory
 from gateway_proxy.router.kind_list import KindList, renew_for_miss
 from gateway_proxy.router.listing import KINDS, PROMPTS, RESOURCES, TEMPLATES, TOOLS, ListKind, Snapshot, fetch_snapshot
-from gateway_proxy.router.names import server_of
 from gateway_proxy.router.offers import Offer, offer_of
 from gateway_proxy.router.route import Route
-from gateway_proxy.router.shelf import FIRST_WAIT, State
+from gateway_proxy.router.shelf import FIRST_WAIT
+from gateway_proxy.router.status import BackendStatus, status_of
+from gateway_proxy.router.tenant_lists import TenantLists, find_by_scheme, find_by_uri, find_renamed
 from gateway_proxy.router.view import ListPage, effective_naming
 
 UNUSED_SECONDS: Final = 3600.0
-MAX_NOTES: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class BackendStatus:
-    """How one backend is doing. `problem` and `notes` are our own phrases; `listed_at` is of the tools served."""
-
-    name: str
-    transport: str
-    state: State
-    tools: int
-    problem: str | None
-    notes: tuple[str, ...]
-    listed_at: datetime | None
-    prompts: int = 0
-    resources: int = 0
-    templates: int = 0
-
-
-@dataclass(slots=True)
-class _Tenant:
-    """What is held of one tenant. `tools` is among `lists`, and by itself because every call asks for it."""
-
-    tools: KindList
-    lists: dict[ListKind, KindList]
-    backends: tuple[Backend, ...] = ()
-    on_change: dict[str, OnChange] = field(default_factory=dict)
-    introductions: dict[str, Introduction] = field(default_factory=dict)
-    watchers: set[OnChange] = field(default_factory=set)
-    was_used: bool = True
-
-    def changed(self, backend_id: str, method: str) -> None:
-        """A backend said that one of its lists changed."""
-        for kind, held in self.lists.items():
-            shelf = held.shelves.get(backend_id) if kind.changed == method else None
-            if shelf is not None and (kind is TOOLS or shelf.snapshot is not None):
-                shelf.changed()
-            elif shelf is not None:
-                self.announce(method)  # nobody has looked here yet, but somebody may have at another worker
-
-    def announce(self, method: str) -> None:
-        """Tell whoever watches that a list is another one."""
-        for watcher in list(self.watchers):
-            watcher(method)
 
 
 class Catalog:
@@ -82,7 +37,7 @@ class Catalog:
         self._directory = directory
         self._upstreams = upstreams
         self._clock = clock
-        self._tenants: dict[str, _Tenant] = {}
+        self._tenants: dict[str, TenantLists] = {}
         self._swept_at = clock.monotonic()
 
     async def list_tools(
@@ -160,7 +115,7 @@ class Catalog:
         """
         held = await self._held(ctx.tenant.id)
         held.tools.touch()
-        return [_status_of(ctx, held, backend) for backend in held.backends]
+        return [status_of(ctx, held, backend) for backend in held.backends]
 
     async def find_route(self, ctx: TenantContext, name: str) -> Route:
         """Where the listed name of a tool, or the dotted alias `<server>.<tool>`, leads.
@@ -174,7 +129,7 @@ class Catalog:
         route = held.tools.view(ctx).routes.get(name)
         if route is not None:
             return route
-        route = await _find_renamed(ctx, held.tools, name)
+        route = await find_renamed(ctx, held.tools, name)
         if route is None:
             raise ToolUnknown(name)
         return route
@@ -187,7 +142,7 @@ class Catalog:
             BackendUnavailable, StorageUnavailable: As `find_route`.
         """
         prompts = (await self._held(ctx.tenant.id)).lists[PROMPTS]
-        route = prompts.view(ctx).routes.get(name) or await _find_renamed(ctx, prompts, name)
+        route = prompts.view(ctx).routes.get(name) or await find_renamed(ctx, prompts, name)
         if route is None:
             raise PromptUnknown(name)
         return route
@@ -207,11 +162,11 @@ class Catalog:
         held = await self._held(ctx.tenant.id)
         if len(held.backends) == 1:
             return Route(held.backends[0], uri, uri)
-        route = _find_by_uri(ctx, held, uri)
+        route = find_by_uri(ctx, held, uri)
         shelves = [shelf for kind in (RESOURCES, TEMPLATES) for shelf in held.lists[kind].shelves.values()]
         if route is None and await renew_for_miss(shelves):
-            route = _find_by_uri(ctx, held, uri)
-        route = route or _find_by_scheme(ctx, held, uri)
+            route = find_by_uri(ctx, held, uri)
+        route = route or find_by_scheme(ctx, held, uri)
         if route is not None:
             return route
         for shelf in shelves:
@@ -264,7 +219,7 @@ class Catalog:
             for kind_list in held.lists.values():
                 await kind_list.close()
 
-    async def _held(self, tenant_id: str) -> _Tenant:
+    async def _held(self, tenant_id: str) -> TenantLists:
         backends = await self._directory.list(tenant_id)
         held = self._tenants.get(tenant_id)
         if held is None:
@@ -275,7 +230,7 @@ class Catalog:
         held.was_used = True
         return held
 
-    def _new_tenant(self) -> _Tenant:
+    def _new_tenant(self) -> TenantLists:
         lists: dict[ListKind, KindList] = {}
 
         def announce(method: str) -> None:
@@ -283,10 +238,10 @@ class Catalog:
 
         for kind in KINDS:
             lists[kind] = KindList(kind, self._fetch, self._clock, on_news=announce)
-        held = _Tenant(lists[TOOLS], lists)
+        held = TenantLists(lists[TOOLS], lists)
         return held
 
-    def _adopt(self, held: _Tenant, backends: tuple[Backend, ...]) -> None:
+    def _adopt(self, held: TenantLists, backends: tuple[Backend, ...]) -> None:
         """The tenant's backends changed: what is held for those that did not is kept."""
         gone = [backend for backend in held.backends if backend not in backends]
         had_any = bool(held.backends)
@@ -329,71 +284,6 @@ class Catalog:
                     kind_list.abandon()
                 del self._tenants[tenant_id]
             held.was_used = False
-
-
-async def _find_renamed(ctx: TenantContext, held: KindList, name: str) -> Route | None:
-    """The name may be of a backend that this worker has not listed yet, or of something that is new there."""
-    server = server_of(name)
-    candidates = [shelf for shelf in held.shelves.values() if shelf.backend.name == server or len(held.shelves) == 1]
-    if await renew_for_miss(candidates):
-        route = held.view(ctx).routes.get(name)
-        if route is not None:
-            return route
-    for shelf in candidates:
-        if shelf.snapshot is None:
-            raise BackendUnavailable(shelf.backend.name, None, shelf.problem or "it is still being started")
-    return None
-
-
-def _find_by_uri(ctx: TenantContext, held: _Tenant, uri: str) -> Route | None:
-    templates = held.lists[TEMPLATES].view(ctx)
-    route = held.lists[RESOURCES].view(ctx).routes.get(uri) or templates.routes.get(uri)
-    if route is None and templates.templates is not None:
-        found = templates.templates.find(uri)
-        route = None if found is None else Route(found.backend, uri, uri)
-    return route
-
-
-def _find_by_scheme(ctx: TenantContext, held: _Tenant, uri: str) -> Route | None:
-    """The only backend that lists anything under the scheme of this URI; with several it would be a guess."""
-    scheme, colon, _ = uri.partition(":")
-    if not colon or "{" in scheme:
-        return None
-    views = [held.lists[kind].view(ctx) for kind in (RESOURCES, TEMPLATES)]
-    found = {
-        route.backend.id: route.backend
-        for view in views
-        for listed, route in view.routes.items()
-        if listed.startswith(scheme + colon)
-    }
-    return Route(found.popitem()[1], uri, uri) if len(found) == 1 else None
-
-
-def _status_of(ctx: TenantContext, held: _Tenant, backend: Backend) -> BackendStatus:
-    tools = held.tools.shelves[backend.id]
-    counts: dict[ListKind, int] = {}
-    problems: list[str] = []
-    notes: list[str] = []
-    for kind, kind_list in held.lists.items():
-        shelf = kind_list.shelves[backend.id]
-        label = "" if kind is TOOLS else f"{kind.member}: "
-        counts[kind] = 0 if shelf.snapshot is None else len(shelf.snapshot.items)
-        if shelf.problem is not None:
-            problems.append(label + shelf.problem)
-        noted = () if shelf.snapshot is None else shelf.snapshot.notes
-        notes += [label + note for note in (*noted, *kind_list.view(ctx).clashes.get(backend.name, ()))]
-    return BackendStatus(
-        name=backend.name,
-        transport=backend.transport.value,
-        state="failing" if problems else tools.state,
-        tools=counts[TOOLS],
-        problem=problems[0] if problems else None,
-        notes=tuple(notes[:MAX_NOTES]),
-        listed_at=tools.listed_at,
-        prompts=counts[PROMPTS],
-        resources=counts[RESOURCES],
-        templates=counts[TEMPLATES],
-    )
 
 
 def _ignore_change(_: str) -> None:

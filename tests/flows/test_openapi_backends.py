@@ -24,8 +24,8 @@ from gateway_proxy.domain.errors import (
 )
 from gateway_proxy.egress.guard import EgressGuard
 from gateway_proxy.egress.pinned_http import open_pinned
-from gateway_proxy.router.catalog import BackendStatus
 from gateway_proxy.router.messages import Failure, Result
+from gateway_proxy.router.status import BackendStatus
 from tests.flows.test_relay_calls import call
 from tests.flows.test_relay_lists import settle
 from tests.support.certificates import make_authority
