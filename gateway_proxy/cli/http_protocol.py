@@ -35,7 +35,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._is_in_message = False
         self._is_productive = False
         self._head_bytes = 0  # received since the last that was no head and no trailer
-        self._field_bytes = 0  # of this head's target and fields
+        self._chunk_bytes = 0
+        self._most_bytes = 0  # an upper bound of this head: everything received since the last began to be read
+        self._is_oversized = False
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -51,27 +53,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins."""
         self._is_in_head = self._is_in_message = True
-        self._field_bytes = 0
         super().on_message_begin()
 
-    def on_url(self, url: bytes) -> None:
-        """A piece of the request target."""
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a field of the head; one that comes in a trailer is dropped."""
-        if self._is_in_head:
-            self._field_bytes += len(name) + len(value)  # `_count`, without the price of a call per header
-            if self._field_bytes > HEAD_BYTES:
-                raise ValueError("head too large")
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        """A head is complete."""
+        """A head is complete. Fields that come later are a trailer's: they get a list that nobody reads."""
+        if self._most_bytes > HEAD_BYTES:
+            self._check_head()
         self._is_in_head = False
         self._head_bytes = 0
+        self._most_bytes = self._chunk_bytes
         super().on_headers_complete()
+        self.headers = []
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body."""
@@ -85,7 +77,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, and see how far the head or the trailer has come."""
-        self._head_bytes += len(data)
+        self._chunk_bytes = len(data)
+        self._head_bytes += self._chunk_bytes
+        self._most_bytes += self._chunk_bytes
         self._is_productive = False
         super().data_received(data)
         if not self._is_in_head:
@@ -101,15 +95,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What cannot be parsed is answered with 400, a head that is too large with 431."""
-        if self._field_bytes > HEAD_BYTES:
+        if self._is_oversized:
             self._refuse_head()
         else:
             super().send_400_response(msg)
 
-    def _count(self, size: int) -> None:
-        """Also a head that comes in one piece is bounded; httptools ends the parsing (see send_400_response)."""
-        self._field_bytes += size
-        if self._field_bytes > HEAD_BYTES:
+    def _check_head(self) -> None:
+        """A head that comes in one piece is bounded too, behind another request or not; httptools ends the parsing."""
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > HEAD_BYTES:
+            self._is_oversized = True
             raise ValueError("head too large")
 
     def _refuse_head(self) -> None:

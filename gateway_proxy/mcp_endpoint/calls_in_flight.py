@@ -17,6 +17,8 @@ from gateway_proxy.sessions.mailbox import Letter, Mailbox
 
 CANCEL: Final = "cancel"
 
+_id_decoder: Final[msgspec.json.Decoder[int | str]] = msgspec.json.Decoder(int | str)
+
 
 class CallsInFlight:
     """Exchanges by session and request id."""
@@ -69,4 +71,4 @@ class CallsInFlight:
 
 def _key_of(request_id: bytes) -> int | str:
     """An id by value, however it was written; `1` and `"1"` stay two ids."""
-    return msgspec.json.decode(request_id, type=int | str)
+    return _id_decoder.decode(request_id)

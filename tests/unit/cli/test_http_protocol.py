@@ -99,3 +99,24 @@ async def test_a_second_head_has_the_same_time() -> None:
         writer.write(HEAD)
 
         assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_a_second_head_in_the_same_piece_is_bounded_too() -> None:
+    """Security D5: a small request in front does not open the way for a large head behind it."""
+    async with connection() as (reader, writer):
+        writer.write(HEAD + b"\r\n" + HEAD + b"X-Pad: " + b"a" * HEAD_BYTES + b"\r\n\r\n")
+
+        answered = await asyncio.wait_for(reader.read(), 5)
+
+        assert b"HTTP/1.1 431 " in answered
+
+
+async def test_a_small_head_behind_a_large_body_is_served() -> None:
+    """Security D5: what counts is the head, not what came before it."""
+    async with connection() as (reader, writer):
+        body = b"x" * (2 * HEAD_BYTES)
+        large = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        writer.write(large + HEAD + b"\r\n")
+
+        assert (await reader.readuntil(b"bytes")).startswith(b"HTTP/1.1 200")
+        assert (await reader.readuntil(b"0 bytes")).startswith(b"HTTP/1.1 200")
