@@ -41,7 +41,7 @@ async def test_each_key_opens_its_own_tenant_on_v1_and_nothing_else(tmp_path: Pa
         probe = {"gateway_url": apiman.url, "probe_api": "org/llm/1.0", "probe_path": "ping"}
         assistant = {"provider": "p", "model": "m"}
         llm = {"providers": {"p": {"base_url": f"{provider}/v1", "api_key": "sk-upstream"}}}
-        tenants = {
+        tenants: dict[str, dict[str, Any]] = {
             "one": {**llm, "assistants": [{"name": "first", **assistant}], "proxy_api_keys": [KEY]},
             "two": {**llm, "assistants": [{"name": "second", **assistant}], "apiman": probe},
             "three": {"apiman": {"mode": "trusted_header", "header": "X-Gateway-Auth", "secret": SECRET}},

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import RowMapping, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from gateway_proxy.domain.errors import KeyUnknown
+from gateway_proxy.domain.errors import KeyUnknown, SealBroken
 from gateway_proxy.domain.ids import new_id
 from gateway_proxy.domain.outside_keys import Apiman
 from gateway_proxy.domain.tenant import Tenant
@@ -29,11 +29,7 @@ def find_key_probe(session: Session, *, tenant_id: str, keyring: Keyring) -> Api
 
 
 def list_every_key_probe(session: Session, *, keyring: Keyring) -> tuple[list[tuple[Apiman, Tenant]], list[Tenant]]:
-    """List the settings of all tenants by slug, and the tenants whose settings no key opens any more.
-
-    Raises:
-        SealBroken: Settings were altered or moved.
-    """
+    """List the settings of all tenants by slug, and the tenants whose settings do not open: those let nobody in."""
     probe_id = key_probes.c.id.label("probe_id")
     statement = (
         select(probe_id, key_probes.c.sealed_settings, *tenant_columns())
@@ -46,7 +42,7 @@ def list_every_key_probe(session: Session, *, keyring: Keyring) -> tuple[list[tu
         tenant = tenant_of(row)
         try:
             found.append((_settings_of(row, row["probe_id"], tenant.id, keyring), tenant))
-        except KeyUnknown:
+        except (KeyUnknown, SealBroken):
             unreadable.append(tenant)
     return found, unreadable
 

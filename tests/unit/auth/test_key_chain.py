@@ -92,7 +92,7 @@ async def test_a_static_key_is_a_member_with_one_scope_of_its_own_tenant(site: S
         principal = found.principal
         assert (found.tenant, principal.tenant_id) == (acme, acme.id)
         assert (principal.kind, principal.user_id, principal.client_id) == (TokenKind.STATIC, "key:bob", None)
-        assert (principal.role, principal.scopes) == (Role.MEMBER, {Scope.OPENAI})
+        assert (principal.role, principal.scopes) == (Role.MEMBER, frozenset({Scope.OPENAI}))
         assert principal.audience == f"{PUBLIC_URL}/v1"
     stranger = (await site.verify(bearer(OTHER))).principal
     assert stranger.tenant_id == other.id
