@@ -46,7 +46,7 @@ class Shelf:
         self._task: asyncio.Task[None] | None = None
         self._first_until: float | None = None
         self._due_at = clock.monotonic()
-        self._fetched_at = float("-inf")
+        self._fetched_at = self._changed_at = float("-inf")
         self._failures = 0
         self._is_outdated = False
         self._has_changed = False
@@ -65,9 +65,12 @@ class Shelf:
             self.refresh()
 
     def changed(self) -> None:
-        """The backend said that its list changed: renew it soon, but not more often than once a second."""
+        """The backend said that its list changed: renew it, but not more often than once a second for that reason."""
         self._is_outdated = self._has_changed = True
-        self._due_at = min(self._due_at, self._fetched_at + CHANGE_PAUSE)
+        now = self._clock.monotonic()
+        self._due_at = min(self._due_at, max(now, self._changed_at + CHANGE_PAUSE))
+        if now >= self._due_at:
+            self._changed_at = now
         self.touch()
         if self._task is None:
             self._renew_later()
@@ -80,6 +83,7 @@ class Shelf:
 
     def _touch_later(self) -> None:
         self._later = None
+        self._changed_at = self._clock.monotonic()
         self.touch()
 
     def refresh(self) -> asyncio.Task[None]:
