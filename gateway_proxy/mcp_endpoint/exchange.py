@@ -210,6 +210,7 @@ class Exchange:
         if self._ending is not None:
             await asyncio.wait({self._ending}, timeout=self._limits.tick)
             self._ending.cancel()
+        self.keeper = None  # it holds the exchange: without the cycle nothing of a call is left to the collector
         attendant = self._attendant
         if attendant is None:
             return

@@ -131,7 +131,7 @@ class KeptStream:
         self.size = 0
         self.is_admitted = False
         self._streams = streams
-        self._exchange = exchange
+        self._exchange: Exchange | None = exchange
         self._request_id = request_id
         self._events: deque[tuple[int, bytes]] = deque()
         self._count = 0
@@ -152,6 +152,7 @@ class KeptStream:
         self.size += len(message)
         if is_last:
             self._is_over = True
+            self._exchange = None
             if not self._is_written_behind:
                 self._streams.remember(self)
         elif not self._is_written_behind:
@@ -173,7 +174,7 @@ class KeptStream:
         """The client reads on elsewhere: end its connection here, if there is one, and write to the log."""
         if self._is_written_behind:
             return
-        if not self._is_over:
+        if self._exchange is not None:
             self._exchange.let_go()
         if not self._is_written_behind:
             self._begin_to_write()
