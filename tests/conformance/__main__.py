@@ -27,12 +27,18 @@ async def _test_run() -> AsyncIterator[TestRun]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-async def _run_target(target: Target, results: dict[Leg, Run]) -> None:
-    for tenant in TENANTS:
-        for revision in REVISIONS:
-            run = await run_suite(f"{target.url}/mcp", revision, token=target.tokens[tenant])
-            results[Leg(target.name, tenant, revision)] = run
-            print(f"ran {revision} over {tenant} through {target.name}", file=sys.stderr, flush=True)
+async def _run_leg(leg: Leg, target: Target, direct: Run) -> Run:
+    """Run one leg; once more when it is worse than known, because some checks wait for half a second and no longer.
+
+    On a busy machine that is too short now and then. What is really worse is so the second time as well.
+    """
+    for attempt in ("first", "second"):
+        run = await run_suite(f"{target.url}/mcp", leg.revision, token=target.tokens[leg.backend])
+        verdict = judge(find_differences(leg, direct.checks, run.checks), read_known_gaps(), [leg])
+        print(f"ran {leg.name} ({attempt} time)", file=sys.stderr, flush=True)
+        if not verdict.unexpected:
+            break
+    return run
 
 
 async def _run(*, short: bool) -> int:
@@ -43,20 +49,21 @@ async def _run(*, short: bool) -> int:
         targets += [] if short else [one_worker(backend)]
         for opening in targets:
             async with opening as target:
-                await _run_target(target, results)
+                for leg in [Leg(target.name, tenant, revision) for tenant in TENANTS for revision in REVISIONS]:
+                    results[leg] = await _run_leg(leg, target, direct[leg.revision])
                 authorization = await run_authorization(target)
     differences: list[Difference] = []
     for leg, through in results.items():
         differences += find_differences(leg, direct[leg.revision].checks, through.checks)
     verdict = judge(differences, read_known_gaps(), list(results))
-    for line in summarize(list(results), results, verdict):
+    for line in summarize(direct, results, verdict, authorization):
         print(line)
-    print(f"authorization server: {authorization.counts['SUCCESS']} passed, {authorization.counts['FAILURE']} failed")
     if not short:
         write_page(direct, results, verdict, authorization)
     for line in explain(verdict):
         print(line, file=sys.stderr)
-    return 0 if verdict.is_good and not authorization.counts["FAILURE"] else 1
+    failed = sum(run.counts["FAILURE"] for run in (*direct.values(), authorization))
+    return 0 if verdict.is_good and not failed else 1
 
 
 def main() -> int:

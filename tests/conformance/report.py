@@ -1,6 +1,6 @@
 """Writes what the runs found: the page for readers, and the lines for whoever looks at the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.conformance.comparison import Difference, Leg, Results, Verdict
@@ -73,10 +73,13 @@ def _line(difference: Difference) -> str:
     return f"{where}: {difference.status} ({difference.directly} directly): {difference.message[:300]}"
 
 
-def summarize(legs: Sequence[Leg], results: Results, verdict: Verdict) -> list[str]:
-    """One line for each leg."""
-    return [
-        f"{leg.name}: {results[leg].counts['SUCCESS']} passed, {results[leg].counts['FAILURE']} failed, "
-        f"{_count(leg, verdict)} not as good as directly"
-        for leg in legs
-    ]
+def summarize(direct: Mapping[str, Run], results: Results, verdict: Verdict, authorization: Run) -> list[str]:
+    """One line for each run."""
+    lines = [f"{revision} · direct: {_passed(run)}" for revision, run in direct.items()]
+    for leg, run in results.items():
+        lines.append(f"{leg.name}: {_passed(run)}, {_count(leg, verdict)} not as good as directly")
+    return [*lines, f"authorization server: {_passed(authorization)}"]
+
+
+def _passed(run: Run) -> str:
+    return f"{run.counts['SUCCESS']} passed, {run.counts['FAILURE']} failed"
