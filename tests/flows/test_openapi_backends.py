@@ -84,10 +84,18 @@ async def status_of(relay: Relay) -> BackendStatus:
     return status
 
 
+async def _listed(relay: Relay) -> None:
+    """Wait for the first list: a slow machine reads a document longer than a first listing waits."""
+    async with asyncio.timeout(30):
+        while not await relay.names():
+            await asyncio.sleep(0.05)
+
+
 async def test_the_operations_of_a_service_are_listed_and_called() -> None:
     """Issue 3, OpenAPI services as backends; compatibility A2-A7."""
     service = shop()
     async with serve(service) as url, open_relay([openapi_backend(url, headers=CREDENTIALS)]) as relay:
+        await _listed(relay)
         page = await relay.catalog.list_tools(make_context(), LEGACY)
         tools = {tool["name"]: tool for tool in json.loads(page.raw)}
         assert len(tools) == 9
@@ -207,6 +215,7 @@ async def test_references_to_other_documents_are_not_fetched() -> None:
         remote = json_body({"$ref": f"{elsewhere}/openapi.json#/components/schemas/A"})
         paths = {"/a": {"post": operation("a", requestBody=remote)}, "/b": {"get": operation("b")}}
         async with serve(OpenApiService(document(paths))) as url, open_relay([openapi_backend(url)]) as relay:
+            await _listed(relay)
             assert await relay.names() == ["shop__b"]
             status = await status_of(relay)
             assert (status.state, status.tools) == ("ready", 1)

@@ -76,6 +76,10 @@ class Workers:
         session_id = opened.headers["mcp-session-id"]
         return [self.client(worker, mcp_session_id=session_id) for worker in (0, 1)]
 
+    async def released(self) -> None:
+        """A call waits here until the test lets it go on."""
+        await self.release.wait()
+
     async def until_closed(self, name: str) -> None:
         """Wait until the router's call is closed."""
         async with asyncio.timeout(5):
@@ -94,8 +98,8 @@ async def workers(
         make_endpoint(calls, sessions, clock, patient, Crossing(MemoryMailbox(office), event_log)) for _ in range(2)
     ]
     workers = Workers(endpoints, office, event_log, calls)
-    calls.scripts["slow"] = [PROGRESS, workers.release.wait, LOG, ECHO]
-    calls.scripts["polls"] = [Pause(), workers.release.wait, ECHO]
+    calls.scripts["slow"] = [PROGRESS, workers.released, LOG, ECHO]
+    calls.scripts["polls"] = [Pause(), workers.released, ECHO]
     yield workers
     for endpoint in endpoints:
         await endpoint.close()
