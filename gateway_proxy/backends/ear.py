@@ -68,10 +68,14 @@ Uris = Callable[[], Collection[str]]
 
 @dataclass(eq=False)
 class Listener:
-    """Somebody who listens: to changes of lists, to updates of `uris`, to log messages from `log_floor` up."""
+    """Somebody who listens: to changes of lists, to updates of `uris`, to log messages from `log_floor` up.
+
+    `begun` is set once the stream is open, or is not to be had at the moment.
+    """
 
     uris: Uris
     log_floor: int = EVERYTHING
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: asyncio.Queue[Announcement | None] = field(default_factory=lambda: asyncio.Queue(WAITING_LIMIT))
 
     def offer(self, announcement: Announcement, envelope: Envelope) -> None:
@@ -87,6 +91,7 @@ class Listener:
 
     def end(self) -> None:
         """Nothing more will come."""
+        self.begun.set()
         while self.waiting.full():
             self.waiting.get_nowait()
         self.waiting.put_nowait(None)
@@ -121,6 +126,7 @@ class Ear:
         self._listeners: set[Listener] = set()
         self._subscribed: tuple[UpstreamSession | None, set[str]] = (None, set())
         self._task: asyncio.Task[None] | None = None
+        self._is_open = False
 
     @property
     def is_idle(self) -> bool:
@@ -130,6 +136,8 @@ class Ear:
     async def listen(self, listener: Listener) -> AsyncGenerator[Announcement, None]:
         """What is announced for this listener, until it closes or nothing more can come."""
         self._listeners.add(listener)
+        if self._is_open:
+            listener.begun.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="ear")
         try:
@@ -158,6 +166,7 @@ class Ear:
                     pause = FIRST_PAUSE
                 except (RelayError, EgressError, StorageUnavailable, EventTooLarge, ValueError):
                     pause = min(pause * 2, LONGEST_PAUSE)
+                    self._tell_begun()
                 await asyncio.sleep(pause)
         except Deaf:
             log.info("backend_announces_nothing")
@@ -181,6 +190,10 @@ class Ear:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
 
+    def _tell_begun(self) -> None:
+        for listener in self._listeners:
+            listener.begun.set()
+
     def _wanted(self) -> set[str]:
         return {uri for listener in self._listeners for uri in listener.uris()}
 
@@ -197,6 +210,8 @@ class Ear:
             await self._expire(session)
             return
         session.under_way += 1
+        self._is_open = True
+        self._tell_begun()
         try:
             parser = SseParser(EVENT_LIMIT)
             while (chunk := await reply.read_chunk(timeout=SILENCE)) is not None:
@@ -204,6 +219,7 @@ class Ear:
                     for envelope in read_envelopes(event):
                         self._take(session, envelope)
         finally:
+            self._is_open = False
             session.under_way -= 1
             with contextlib.suppress(EgressError):
                 await reply.close()

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 
 @dataclass(slots=True)
@@ -72,6 +73,10 @@ class Announcement:
 
     method: str
     params: bytes = b""
+
+
+BEGUN: Final = Announcement("")
+"""Comes before the first announcement where it is asked for: from now on nothing is missed that a backend says."""
 
 
 UpstreamMessage = Notification | ServerRequest | Withdrawal | Pause | Result | Failure

@@ -138,14 +138,16 @@ class Upstreams:
         self._aside.spawn(session.post_and_forget(write_notification(method, one_line(params)), extra=extra))
 
     async def listen(
-        self, backend: Backend, user_id: str, caller: Caller, *, uris: Uris, on_change: OnChange
+        self, backend: Backend, user_id: str, caller: Caller, *, uris: Uris, on_change: OnChange, begun: asyncio.Event
     ) -> AsyncGenerator[Announcement, None]:
         """What the backend says outside of calls on the caller's upstream session, which is opened if need be.
 
-        Its stream is shared by all who listen here to the same session, is begun anew when it breaks, and is subscribed
-        to `uris`. It ends when the backend offers none or is gone, and for a listener that does not keep up.
+        `begun` is set once the stream is open, or is not to be had at the moment. The stream is shared by all who
+        listen here to the same session, is begun anew when it breaks, and is subscribed to `uris`. It ends when the
+        backend offers none or is gone, and for a listener that does not keep up.
         """
         if backend.transport is Transport.OPENAPI or backend.unreadable:
+            begun.set()
             return
         standing = self._pool.stand(backend, user_id, caller)
         place = standing.place
@@ -158,7 +160,7 @@ class Upstreams:
                 on_change,
                 is_shared=standing.is_shared,
             )
-        listener = Listener(uris, floor_of(caller, caller.log_level))
+        listener = Listener(uris, floor_of(caller, caller.log_level), begun)
         try:
             async with aclosing(ear.listen(listener)) as announcements:
                 async for announcement in announcements:

@@ -63,6 +63,9 @@ class Announcer(Protocol):
     """What backends say outside of calls."""
 
     def listen(
-        self, ctx: TenantContext, caller: Caller, *, uris: Callable[[], Collection[str]]
+        self, ctx: TenantContext, caller: Caller, *, uris: Callable[[], Collection[str]], says_begun: bool = False
     ) -> AsyncGenerator[Announcement, None]:
-        """Everything that is announced to this caller until it is closed; raises StorageUnavailable."""
+        """Everything that is announced to this caller until it is closed; raises StorageUnavailable.
+
+        With `says_begun` the first item is `BEGUN`: what a backend says from then on is not missed.
+        """

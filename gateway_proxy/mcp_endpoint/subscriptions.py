@@ -18,6 +18,7 @@ from gateway_proxy.mcp_endpoint.parameters import SubscriptionParameters, decode
 from gateway_proxy.mcp_endpoint.post import Post
 from gateway_proxy.mcp_endpoint.routing import Announcer
 from gateway_proxy.router.caller import Caller
+from gateway_proxy.router.messages import BEGUN
 
 SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
 ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
@@ -51,18 +52,25 @@ class Subscriptions:
         with self._streams.holding(*owner, "", post.exchange):
             await post.exchange.open_stream()
             post.farewell = wire.result_message(request.id, _result(request.id))
-            await post.exchange.write_event(_message(ACKNOWLEDGED, wanted.acknowledgement(), request.id))
             await self._pass_on(post, request, caller, wanted)
             await post.exchange.write_last_event(post.farewell)
 
     async def _pass_on(self, post: Post, request: Request, caller: Caller, wanted: "_Wanted") -> None:
-        """Until the announcer ends, which it does for a reader that is too slow."""
+        """Until the announcer ends, which it does for a reader that is too slow.
+
+        What is acknowledged is listened to already: a client may change something the moment it hears of it.
+        """
+        acknowledgement = _message(ACKNOWLEDGED, wanted.acknowledgement(), request.id)
         if self._announcer is None:
+            await post.exchange.write_event(acknowledgement)
             await post.exchange.wait()
             return
-        async with aclosing(self._announcer.listen(post.ctx, caller, uris=lambda: wanted.uris)) as news:
+        heard = self._announcer.listen(post.ctx, caller, uris=lambda: wanted.uris, says_begun=True)
+        async with aclosing(heard) as news:
             async for announcement in news:
-                if announcement.method in wanted.methods:
+                if announcement is BEGUN:
+                    await post.exchange.write_event(acknowledgement)
+                elif announcement.method in wanted.methods:
                     params = announcement.params or b"{}"
                     await post.exchange.write_event(_message(announcement.method, params, request.id))
 

@@ -1,6 +1,7 @@
 """What a call yields: what comes on the way, then exactly one Result or Failure."""
 
 from gateway_proxy.backends.messages import (
+    BEGUN,
     Announcement,
     Failure,
     Notification,
@@ -12,4 +13,14 @@ from gateway_proxy.backends.messages import (
 
 RelayMessage = Notification | ServerRequest | Withdrawal | Pause | Result | Failure
 
-__all__ = ["Announcement", "Failure", "Notification", "Pause", "RelayMessage", "Result", "ServerRequest", "Withdrawal"]
+__all__ = [
+    "BEGUN",
+    "Announcement",
+    "Failure",
+    "Notification",
+    "Pause",
+    "RelayMessage",
+    "Result",
+    "ServerRequest",
+    "Withdrawal",
+]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway_proxy.backends import ear as ear_room
-from gateway_proxy.backends.messages import Announcement
+from gateway_proxy.backends.messages import BEGUN, Announcement
 from gateway_proxy.router import announcements as announcements_room
 from gateway_proxy.router.announcements import Announcements
 from gateway_proxy.router.directory import LIFETIME
@@ -18,6 +18,7 @@ from tests.support.mcp_backends import Http, McpBackend, Message, demo_backend, 
 from tests.support.relay_rooms import LEGACY, Relay, http_backend, make_context, open_relay
 
 TOOLS_CHANGED = "notifications/tools/list_changed"
+UPDATED = "notifications/resources/updated"
 
 
 @dataclass
@@ -94,6 +95,31 @@ def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ear_room, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(ear_room, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(announcements_room, "LOOK_SECONDS", 0.02)
+
+
+@pytest.mark.parametrize("modern", [False, True])
+async def test_the_beginning_is_told_when_the_backend_is_listened_to(modern: bool) -> None:
+    """MCP 2026-07-28, subscriptions/listen: what changes after the acknowledgement is not missed."""
+    backend = demo_backend(modern=modern)
+    speaker = Speaker(backend)
+    async with serve(backend) as url, open_relay([http_backend(url)]) as relay:
+        await relay.names()
+        announcements = Announcements(relay.catalog, relay.upstreams)
+        heard = announcements.listen(make_context(user_id="u1"), LEGACY, uris=lambda: ["file:///a"], says_begun=True)
+        async with asyncio.timeout(5), aclosing(heard):
+            assert await anext(heard) is BEGUN
+            assert speaker.streams
+            speaker.say(UPDATED, uri="file:///a")
+            assert (await anext(heard)).method == UPDATED
+
+
+async def test_the_beginning_is_told_of_a_backend_that_cannot_be_reached_too() -> None:
+    """Security O6: one backend that is down holds up nobody for long."""
+    async with open_relay([http_backend("http://127.0.0.1:1/mcp")]) as relay:
+        announcements = Announcements(relay.catalog, relay.upstreams)
+        heard = announcements.listen(make_context(user_id="u1"), LEGACY, uris=tuple, says_begun=True)
+        async with asyncio.timeout(5), aclosing(heard):
+            assert await anext(heard) is BEGUN
 
 
 @pytest.mark.parametrize("modern", [False, True])
