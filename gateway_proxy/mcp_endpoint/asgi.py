@@ -76,7 +76,7 @@ class McpEndpoint:
         self._sessions = sessions
         self._clock = clock
         self._limits = config.limits
-        self._origins = config.origins()
+        self._is_allowed_origin = config.is_allowed_origin
         self._is_still_welcome = is_still_welcome
         crossing = crossing or Crossing(MemoryMailbox(), MemoryEventLog(clock))
         self._mailbox, event_log = crossing.mailbox, crossing.event_log
@@ -132,7 +132,7 @@ class McpEndpoint:
 
     async def _serve(self, scope: Scope, post: Post) -> None:
         origin = post.headers.values.get(h.ORIGIN)
-        if origin is not None and (post.headers.duplicated == "origin" or origin.lower() not in self._origins):
+        if origin is not None and (post.headers.duplicated == "origin" or not self._is_allowed_origin(origin)):
             raise Refusal(403, wire.INVALID_REQUEST, "Origin: not allowed here")
         if self._is_still_welcome is not None:
             is_welcome = self._is_still_welcome

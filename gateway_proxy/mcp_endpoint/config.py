@@ -1,10 +1,14 @@
 """What the operator and the composition root decide about /mcp. Values only."""
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
+
+LOOPBACK_ORIGIN: Final = re.compile(rb"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?")
 
 IsStillWelcome = Callable[[Scope], Awaitable[bool]]
 """Whether the token behind an open stream is still good; asked every few seconds. May raise StorageUnavailable."""
@@ -60,15 +64,26 @@ class EndpointLimits:
 
 @dataclass(frozen=True, slots=True)
 class EndpointConfig:
-    """`public_url`'s origin may always call from a browser, `allowed_origins` too (MCP, Streamable HTTP §Security)."""
+    """`public_url`'s origin may always call from a browser, `allowed_origins` too (MCP, Streamable HTTP §Security).
+
+    Without a list loopback origins may call as well: a page there is the user's own program, and needs a token anyhow.
+    """
 
     public_url: str
     allowed_origins: tuple[str, ...] = ()
     server: ServerIdentity = field(default_factory=ServerIdentity)
     limits: EndpointLimits = field(default_factory=EndpointLimits)
 
+    def is_allowed_origin(self, origin: bytes) -> bool:
+        """Whether a page of this origin may call."""
+        lowered = origin.lower()
+        listed = self.origins()
+        if lowered in listed or b"*" in listed:
+            return True
+        return not self.allowed_origins and LOOPBACK_ORIGIN.fullmatch(lowered) is not None
+
     def origins(self) -> frozenset[bytes]:
-        """The values that an `Origin` header may have."""
+        """The origins that are named: our own and the listed ones."""
         public = urlsplit(self.public_url)
         own = f"{public.scheme}://{public.netloc}"
         return frozenset(

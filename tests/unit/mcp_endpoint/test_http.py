@@ -6,6 +6,7 @@ import json
 import pytest
 
 from gateway_proxy.domain.errors import RateLimited, StorageUnavailable
+from gateway_proxy.mcp_endpoint.config import EndpointConfig
 from tests.support.fake_router import FakeToolCalls
 from tests.unit.mcp_endpoint.conftest import Connect, McpClient, request
 
@@ -31,6 +32,22 @@ async def test_only_our_own_and_configured_origins_may_call(client: McpClient, o
     """MCP, Streamable HTTP §Security Warning: DNS rebinding; no Origin is no browser."""
     headers = {} if origin is None else {"origin": origin}
     assert (await client.call("ping", **headers)).status == status
+
+
+@pytest.mark.parametrize(
+    ("origin", "listed", "allowed"),
+    [
+        (b"http://localhost:6274", (), True),
+        (b"http://127.0.0.1", (), True),
+        (b"http://localhost.evil.example", (), False),
+        (b"http://localhost:6274", ("https://app.example",), False),
+        (b"https://evil.example", (), False),
+        (b"https://evil.example", ("*",), True),
+    ],
+)
+def test_without_a_list_loopback_pages_may_call(origin: bytes, listed: tuple[str, ...], allowed: bool) -> None:
+    """Settings, GATEWAY_CORS_ORIGINS: what a preflight allows, the endpoint allows too."""
+    assert EndpointConfig("https://gw.example", listed).is_allowed_origin(origin) is allowed
 
 
 async def test_two_origins_are_not_one(client: McpClient) -> None:
