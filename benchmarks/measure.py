@@ -45,7 +45,6 @@ class Sample:
     first_error: str
     elapsed: float
     cpu: float
-    store_cpu: float
     p50: float
     p99: float
 
@@ -64,7 +63,7 @@ Samples = dict[str, dict[str, list[Sample]]]
 """By scenario, then by subject, one per round."""
 
 
-async def measure(subject: Subject, scenario: Scenario, seconds: float, store_pids: Sequence[int] = ()) -> Sample:
+async def measure(subject: Subject, scenario: Scenario, seconds: float) -> Sample:
     """Open the connections with a session each, warm up, then measure."""
     opened = []
     try:
@@ -74,16 +73,16 @@ async def measure(subject: Subject, scenario: Scenario, seconds: float, store_pi
         asked = [question for _, question in opened]
         await hammer(connections, asked, min(WARM_SECONDS, seconds / 3))
         pids = subject.pids()
-        before, stores_before = cpu_seconds(pids), cpu_seconds(store_pids)
+        before = cpu_seconds(pids)
         tally = await hammer(connections, asked, seconds)
-        cpu, store_cpu = cpu_seconds(pids) - before, cpu_seconds(store_pids) - stores_before
+        cpu = cpu_seconds(pids) - before
     finally:
         for connection, _ in opened:
             connection.close()
-    return _sample_of(tally, cpu, store_cpu)
+    return _sample_of(tally, cpu)
 
 
-def _sample_of(tally: Tally, cpu: float, store_cpu: float) -> Sample:
+def _sample_of(tally: Tally, cpu: float) -> Sample:
     latencies = sorted(tally.latencies) or [0.0]
     return Sample(
         calls=len(tally.latencies),
@@ -91,7 +90,6 @@ def _sample_of(tally: Tally, cpu: float, store_cpu: float) -> Sample:
         first_error=tally.first_error,
         elapsed=tally.elapsed,
         cpu=cpu,
-        store_cpu=store_cpu,
         p50=latencies[len(latencies) // 2],
         p99=latencies[min(len(latencies) - 1, len(latencies) * 99 // 100)],
     )
@@ -103,7 +101,6 @@ async def run_rounds(
     *,
     rounds: int,
     seconds: float,
-    store_pids: Sequence[int] = (),
 ) -> Samples:
     """All of it. Neighbours on the machine disturb a round, not one subject, because turns are short and take turns."""
     samples: Samples = {scenario.name: {} for scenario in scenarios}
@@ -112,7 +109,7 @@ async def run_rounds(
             for subject in _turned(subjects, number):
                 if not scenario.suits(subject):
                     continue
-                sample = await measure(subject, scenario, seconds, store_pids)
+                sample = await measure(subject, scenario, seconds)
                 samples[scenario.name].setdefault(subject.name, []).append(sample)
                 await asyncio.sleep(0.05)
     return samples

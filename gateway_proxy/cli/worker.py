@@ -29,7 +29,7 @@ def _allow_many_connections() -> None:
 
 
 def _spare_the_collector() -> None:
-    """Take what is imported by now out of the garbage collector's sight, and let it look less often (ADR 10).
+    """Take what is imported by now out of the garbage collector's sight, and let it look less often (ADR 12).
 
     Looking again and again through 130,000 objects that live as long as the process was a fifth of a worker's time,
     and paused it for 40 ms at a stretch.

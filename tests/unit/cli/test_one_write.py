@@ -38,7 +38,7 @@ def wrapped() -> tuple[Recorder, asyncio.Transport]:
 
 
 async def test_a_head_and_its_body_leave_as_one_packet() -> None:
-    """ADR 0010: a second write is a tenth of a call."""
+    """ADR 0012: a second write is a tenth of a call."""
     recorder, transport = wrapped()
     transport.write(HEAD)
     transport.write(b"fine")
@@ -75,7 +75,7 @@ async def test_an_interim_answer_does_not_wait() -> None:
 
 
 async def test_a_large_body_is_not_copied_behind_its_head() -> None:
-    """ADR 0010: joining is for small answers."""
+    """ADR 0012: joining is for small answers."""
     recorder, transport = wrapped()
     body = b"x" * (JOINED_BYTES + 1)
     transport.write(HEAD)

@@ -32,7 +32,7 @@ class Shelf:
 
 
 async def test_what_comes_during_a_write_waits_for_the_next() -> None:
-    """ADR 0010: under load the writer would never rest, a transaction for every few events."""
+    """ADR 0012: under load the writer would never rest, a transaction for every few events."""
     shelf = Shelf()
     shelf.meanwhile = ["tool.third", "tool.second"]
     shelf.trail.record("tool.first")
