@@ -38,6 +38,8 @@ async def _run_leg(leg: Leg, target: Target, direct: Run) -> Run:
         print(f"ran {leg.name} ({attempt} time)", file=sys.stderr, flush=True)
         if not verdict.unexpected:
             break
+    else:
+        print(*target.complaints(), sep="\n", file=sys.stderr)
     return run
 
 

@@ -24,6 +24,7 @@ PASSWORD = "correct horse battery"
 TENANTS = ("http", "stdio")
 """One tenant for each way in which the backend is reached."""
 START_SECONDS = 30.0
+LAST_LINES = 20
 
 CONFIG = """
 tenants:
@@ -43,11 +44,17 @@ users:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A gateway: its address, and a token for each tenant."""
+    """A gateway: its address, a token for each tenant, and where it writes its logs."""
 
     name: str
     url: str
     tokens: dict[str, str]
+    logs: tuple[Path, ...]
+
+    def complaints(self) -> list[str]:
+        """The last lines of its logs that are more than information."""
+        lines = [line for log in self.logs for line in log.read_text("utf-8", "replace").splitlines()]
+        return [line[:500] for line in lines if '"level": "info"' not in line][-LAST_LINES:]
 
 
 @contextlib.asynccontextmanager
@@ -108,7 +115,7 @@ async def one_worker(backend: str) -> AsyncIterator[Target]:
         path = Path(folder) / "gateway.yaml"
         path.write_text(_config(backend))
         async with running_gateway(arguments=("--config", str(path))) as gateway:
-            yield Target("1 worker", gateway.url, await _tokens(gateway))
+            yield Target("1 worker", gateway.url, await _tokens(gateway), (gateway.log,))
 
 
 @contextlib.asynccontextmanager
@@ -131,4 +138,5 @@ async def two_gateways(backend: str, run: TestRun) -> AsyncIterator[Target]:
             ) as topology,
             round_robin(port, [gateway.url.removeprefix("http://") for gateway in topology.gateways]) as url,
         ):
-            yield Target("2 gateways, round robin", url, await _tokens(topology.gateways[0]))
+            logs = (*(gateway.log for gateway in topology.gateways), topology.folder / "runner.log")
+            yield Target("2 gateways, round robin", url, await _tokens(topology.gateways[0]), logs)
