@@ -82,9 +82,10 @@ class Shelf:
             self._later = asyncio.get_running_loop().call_later(left, self._touch_later)
 
     def _touch_later(self) -> None:
+        """It is time. Not asked of the clock again: timers may fire a little early, and there is no second one."""
         self._later = None
         self._changed_at = self._clock.monotonic()
-        self.touch()
+        self.refresh()
 
     def refresh(self) -> asyncio.Task[None]:
         """Fetch now, or join the fetch under way."""
