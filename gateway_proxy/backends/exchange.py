@@ -244,10 +244,14 @@ class Exchange:
         if bytes(envelope.id) != self._request_id:
             return self._take_foreign(envelope)
         self._is_done = True
-        self._breaker.succeeded()
         if envelope.result:
+            result = raw_bytes(envelope.result)
+            if result[:1] != b"{":
+                raise self._misbehaved("the result is not an object")
+            self._breaker.succeeded()
             session = self._session
-            return Result(raw_bytes(envelope.result), session.era is Era.MODERN, session.key.backend_id)
+            return Result(result, session.era is Era.MODERN, session.key.backend_id)
+        self._breaker.succeeded()
         if envelope.error:
             return read_failure(envelope.error)
         raise self._misbehaved("the response has neither result nor error")

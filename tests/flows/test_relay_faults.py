@@ -58,6 +58,14 @@ async def _no_outcome(http: Http) -> None:
     await http.raw(200, json.dumps({"jsonrpc": "2.0", "id": http.message["id"]}).encode())
 
 
+async def _null_result(http: Http) -> None:
+    await http.result(None)
+
+
+async def _list_result(http: Http) -> None:
+    await http.result([text("not a result")], as_events=True)
+
+
 async def _only_notification(http: Http) -> None:
     await http.raw(200, b'{"jsonrpc":"2.0","method":"notifications/message","params":{}}')
 
@@ -128,7 +136,8 @@ async def _deep(http: Http) -> None:
     [
         (_garbage, BackendMisbehaved), (_half_json, BackendMisbehaved), (_html, BackendMisbehaved),
         (_wrong_id, BackendMisbehaved), (_wrong_id_events, BackendMisbehaved), (_number_id, BackendMisbehaved),
-        (_no_outcome, BackendMisbehaved), (_only_notification, BackendMisbehaved), (_redirect, BackendMisbehaved),
+        (_no_outcome, BackendMisbehaved), (_null_result, BackendMisbehaved), (_list_result, BackendMisbehaved),
+        (_only_notification, BackendMisbehaved), (_redirect, BackendMisbehaved),
         (_accepted, BackendMisbehaved), (_compressed, BackendMisbehaved), (_ends_early, BackendMisbehaved),
         (_garbage_event, BackendMisbehaved), (_half_body, BackendMisbehaved), (_bad_request, BackendMisbehaved),
         (_deep, BackendMisbehaved), (_big_json, ResultTooLarge), (_big_event, ResultTooLarge),
