@@ -13,7 +13,7 @@ from benchmarks.measure import Sample
 from benchmarks.peers.starting import NGINX, PASSTHROUGH, version_of
 from benchmarks.targets import Run, Verdict, verdicts
 
-LIBRARIES: Final = ("uvicorn", "uvloop", "httptools", "starlette", "aiohttp", "pyreqwest", "msgspec", "mcp", "asyncpg")
+LIBRARIES: Final = ("uvicorn", "uvloop", "httptools", "starlette", "aiohttp", "msgspec", "mcp", "asyncpg")
 _WORDS: Final = {True: "yes", False: "**no**", None: "not measured"}
 
 
