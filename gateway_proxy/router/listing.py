@@ -7,13 +7,14 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from gateway_proxy.backends.envelope import EMPTY, quote, raw_bytes, read_fields, write_fields
+from gateway_proxy.backends.envelope import EMPTY, Fields, quote, raw_bytes, read_fields, write_fields
 from gateway_proxy.backends.exchange import Exchange
 from gateway_proxy.backends.messages import Failure, Result, ServerRequest
 from gateway_proxy.backends.splice import UpstreamRequest
 from gateway_proxy.backends.upstreams import OnChange, Upstreams
 from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.errors import BackendMisbehaved, BackendTimeout
+from gateway_proxy.router.definitions import DefinitionUnusable, mend
 
 MAX_ITEMS: Final = 500
 MAX_DEFINITION: Final = 64 * 1024
@@ -189,8 +190,8 @@ class _Collected:
             return
         item = self._read_item(raw)
         if item is None:
-            self.note(f"a definition without a usable {self.kind.key} was left out")
-        elif item.name in self.items:
+            return
+        if item.name in self.items:
             self.note(f"{item.name[:80]!r} is listed twice; the first one counts")
         elif len(self.items) >= MAX_ITEMS or self._size + len(item.tail) > MAX_LIST:
             self.is_full = True
@@ -200,12 +201,21 @@ class _Collected:
             self.items[item.name] = item
 
     def _read_item(self, raw: Raw) -> Item | None:
+        """A definition that clients can take; None, and a note, for any other."""
+        fields: Fields = {}
         try:
             fields = read_fields(raw)
             name = msgspec.json.decode(fields.pop(self.kind.key), type=str)
         except (msgspec.MsgspecError, ValueError, KeyError):
-            return None
+            name = ""
         if not name or len(name) > MAX_NAME:
+            self.note(f"a definition without a usable {self.kind.key} was left out")
+            return None
+        try:
+            for member in mend(self.kind.member, name, fields):
+                self.note(f"{name[:80]!r} is offered without its {member}, which is malformed")
+        except DefinitionUnusable as fault:
+            self.note(f"{name[:80]!r} was left out: its {fault} is missing or malformed")
             return None
         rest = raw_bytes(Raw(write_fields(fields)))
         return Item(name, b"," + rest[1:] if fields else b"}")

@@ -30,7 +30,8 @@ async def settle(relay: Relay) -> None:
 
 async def test_the_lists_of_all_backends_are_merged_in_one_order_and_definitions_stay_whole() -> None:
     """contract.md, Names of tools; relay.md 7: deterministic order, unknown fields kept."""
-    odd = tool("z.z", annotations={"readOnlyHint": True}, vendor={"x": [1.0]}, outputSchema={"$defs": {"a": {}}})
+    returned = {"type": "object", "$defs": {"a": {}}}
+    odd = tool("z.z", annotations={"readOnlyHint": True}, vendor={"x": [1.0]}, outputSchema=returned)
     first, second = McpBackend(definitions=[odd, tool("b")]), McpBackend(definitions=[tool("a")])
     async with (
         serve(first) as url,
@@ -81,13 +82,14 @@ async def test_upstream_pages_are_followed_within_the_limits() -> None:
     """security.md D2: ≤ 500 tools per backend, definition ≤ 64 KiB; what is left out shows in the status."""
     definitions: list[Any] = [tool(f"t{number:04}") for number in range(MAX_ITEMS + 100)]
     definitions[3:3] = [tool("big", description="x" * MAX_DEFINITION), {"description": "no name"}, {"name": 7}, "x"]
-    definitions[9:9] = [tool("t0001"), tool("")]
+    definitions[9:9] = [tool("t0001"), tool(""), tool("t0000-bad", inputSchema=None), tool("t0000", title=1)]
+    del definitions[0]
     backend = McpBackend(definitions=definitions, page_size=50)
     async with serve(backend) as url, open_relay([http_backend(url)]) as relay:
         names = await relay.names()
         assert names == [f"calc__t{number:04}" for number in range(MAX_ITEMS)]
         (status,) = await relay.catalog.status(make_context())
-        assert (status.state, status.tools, len(status.notes)) == ("ready", MAX_ITEMS, 4)
+        assert (status.state, status.tools, len(status.notes)) == ("ready", MAX_ITEMS, 6)
 
 
 @pytest.mark.parametrize("kind", ["cycle", "endless"])

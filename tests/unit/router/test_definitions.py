@@ -1,0 +1,88 @@
+"""Definitions as backends list them: what a strict client accepts of them, in both eras."""
+
+import json
+from typing import Any
+
+import mcp_types.methods
+import pytest
+
+from gateway_proxy.backends.envelope import read_fields, write_fields
+from gateway_proxy.router.definitions import DefinitionUnusable, mend
+
+OBJECT = {"type": "object"}
+LISTS = {
+    "tools": ("tools/list", "name"),
+    "prompts": ("prompts/list", "name"),
+    "resources": ("resources/list", "uri"),
+    "resourceTemplates": ("resources/templates/list", "uriTemplate"),
+}
+
+
+def mended(member: str, definition: Any) -> tuple[dict[str, Any], list[str]]:
+    """The definition as clients get it, and what is gone for being malformed."""
+    key = LISTS[member][1]
+    fields = read_fields(json.dumps(definition).encode())
+    known = fields.pop(key)
+    gone = mend(member, json.loads(bytes(known)), fields)
+    return json.loads(write_fields({key: known, **fields})), gone
+
+
+def accept(member: str, definition: dict[str, Any]) -> None:
+    """What the official client does with a list before it gives anybody one of its entries."""
+    for version in ("2025-11-25", "2026-07-28"):
+        result = {member: [definition], "resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+        mcp_types.methods.parse_server_result(LISTS[member][0], version, result)
+
+
+@pytest.mark.parametrize(
+    ("member", "definition", "gone"),
+    [
+        ("tools", {"name": "a", "inputSchema": OBJECT, "description": 5, "title": ["x"]}, ["title", "description"]),
+        ("tools", {"name": "a", "inputSchema": OBJECT, "icons": [{"src": 1}], "_meta": "x"}, ["icons", "_meta"]),
+        ("tools", {"name": "a", "inputSchema": OBJECT, "icons": [{"src": "x", "theme": "pink"}]}, ["icons"]),
+        ("tools", {"name": "a", "inputSchema": OBJECT, "annotations": {"readOnlyHint": "no"}}, ["annotations"]),
+        ("tools", {"name": "a", "inputSchema": OBJECT, "outputSchema": {"type": "array"}}, ["outputSchema"]),
+        ("tools", {"name": "a", "inputSchema": OBJECT, "execution": {"taskSupport": 1}}, ["execution"]),
+        ("tools", {"name": "a", "inputSchema": {}}, []),
+        ("tools", {"name": "a", "inputSchema": {"properties": None, "required": None}}, []),
+        ("tools", {"name": "a", "inputSchema": OBJECT, "outputSchema": {"$defs": {"a": {}}}}, []),
+        ("tools", {"name": "a", "inputSchema": OBJECT, "annotations": {"title": None, "readOnlyHint": True}}, []),
+        ("prompts", {"name": "a", "arguments": [{"name": "x", "required": None}], "description": None}, []),
+        ("prompts", {"name": "a", "arguments": {"x": 1}}, ["arguments"]),
+        ("resources", {"uri": "x:y"}, []),
+        ("resources", {"uri": "x:y", "name": "a", "size": "big", "mimeType": 1}, ["mimeType", "size"]),
+        ("resources", {"uri": "x:y", "name": "a", "annotations": {"audience": ["all"]}}, ["annotations"]),
+        ("resources", {"uri": "x:y", "name": "a", "annotations": {"priority": 7}}, ["annotations"]),
+        ("resourceTemplates", {"uriTemplate": "x:{y}", "annotations": []}, ["annotations"]),
+    ],
+)
+def test_a_malformed_member_goes_and_the_rest_is_accepted(member: str, definition: Any, gone: list[str]) -> None:
+    """MCP schema: a client that validates takes no entry of a list that has one malformed entry."""
+    listed, missing = mended(member, definition)
+
+    accept(member, listed)
+    assert missing == gone
+    assert not set(gone) & set(listed)
+
+
+@pytest.mark.parametrize(
+    "schema", [None, [], "x", {"type": "array"}, {"type": None}, {"properties": []}, {"required": [1]}]
+)
+def test_a_tool_without_a_usable_input_schema_is_none(schema: Any) -> None:
+    """MCP 2025-11-25, Tools: inputSchema is an object schema and not null."""
+    with pytest.raises(DefinitionUnusable, match="inputSchema"):
+        mended("tools", {"name": "a", "inputSchema": schema})
+    with pytest.raises(DefinitionUnusable, match="name"):
+        mended("resources", {"uri": "x:y", "name": 5})
+
+
+def test_what_is_well_formed_stays_byte_for_byte() -> None:
+    """relay.md 1: unknown members, numbers and spacing survive."""
+    raw = (
+        b'{"inputSchema":{ "type":"object","properties":{"a":{"const":null},"b":true},"$defs":{"x":{"default":1.50}}},'
+        b'"x-vendor":{"n":null,"v":1.50},"annotations":{"readOnlyHint":true,"x":1e2},"_meta":{"k":null}}'
+    )
+    fields = read_fields(raw)
+
+    assert mend("tools", "a", fields) == []
+    assert write_fields(fields) == raw
