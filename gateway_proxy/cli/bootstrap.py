@@ -3,9 +3,11 @@
 Only into an empty database, and its secrets are printed once. A deployment uses a configuration file instead.
 """
 
+import shutil
 import sys
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy.orm import Session
@@ -23,6 +25,7 @@ from gateway_proxy.storage.sql.users import list_users
 
 ADMINISTRATOR: Final = "admin@example.com"
 DEMO: Final = "demo"
+PROGRAM: Final = "gateway-proxy"
 DEMO_ARGUMENTS: Final = ("-m", "gateway_proxy.demo")
 TOKEN_TTL: Final = timedelta(days=90)
 
@@ -46,8 +49,8 @@ async def bootstrap(core: Core) -> FirstSecrets | None:
     return None if token is None else FirstSecrets(password, token)
 
 
-def welcome(public_url: str, secrets: FirstSecrets | None) -> str:
-    """What a person needs to go on, for the terminal."""
+def welcome(public_url: str, secrets: FirstSecrets | None, *, program: str) -> str:
+    """What a person needs to go on, for the terminal; `program` is how to call us from there."""
     lines = ["", "The gateway is starting. What you need:", ""]
     lines.append(f"  Sign in            {public_url}/sign-in")
     if secrets is not None:
@@ -66,13 +69,21 @@ def welcome(public_url: str, secrets: FirstSecrets | None) -> str:
     else:
         lines += ["    a token of yours", "", "  Its secrets were shown at the first start. Lost them?"]
     lines += [
-        f"    gateway-proxy user add {ADMINISTRATOR} --tenant {DEFAULT_TENANT} --role owner --password-stdin",
-        f'    gateway-proxy token create --user {ADMINISTRATOR} --tenant {DEFAULT_TENANT} --scope "mcp openai"',
+        f"    {program} user add {ADMINISTRATOR} --tenant {DEFAULT_TENANT} --role owner --password-stdin",
+        f'    {program} token create --user {ADMINISTRATOR} --tenant {DEFAULT_TENANT} --scope "mcp openai"',
         "",
-        "  Next: put your own servers into a gateway.yaml and `gateway-proxy apply` it (README.md).",
+        f"  Next: put your own servers into a gateway.yaml (README.md), then: {program} apply gateway.yaml",
         "",
     ]
     return "\n".join(lines)
+
+
+def program_path() -> str:
+    """How this installation is called from the current folder: by its name where a shell finds it, else its path."""
+    beside = Path(sys.executable).with_name(PROGRAM)
+    if shutil.which(PROGRAM) == str(beside) or not beside.exists():
+        return PROGRAM
+    return str(beside.relative_to(Path.cwd())) if beside.is_relative_to(Path.cwd()) else str(beside)
 
 
 def _is_empty(session: Session) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from gateway_proxy.cli.bootstrap import FirstSecrets, bootstrap, welcome
+from gateway_proxy.cli.bootstrap import FirstSecrets, bootstrap, program_path, welcome
 from gateway_proxy.cli.config import read_config
 from gateway_proxy.cli.environment import Surroundings, read_surroundings
 from gateway_proxy.cli.runner_process import RunnerProcess
@@ -90,7 +90,7 @@ def serve(
     extend_process_environment(surroundings.changes)
     runner = _start_runner(settings, surroundings, clock, instance=settings.port)
     if first_look:
-        click.echo(welcome(settings.public_url, secrets))
+        click.echo(welcome(settings.public_url, secrets, program=program_path()))
     Supervisor(server_config(settings), listener, runner, _share_metrics(settings), clock).serve()
 
 

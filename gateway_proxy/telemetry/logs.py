@@ -1,7 +1,8 @@
-"""JSON logs: an event name and fields, one line each. Bodies, tool arguments, tokens, codes and passwords never.
+"""Logs: an event name and fields, one line each; JSON, but for reading on a terminal.
 
-Redaction is the second wall, not the first: whatever still carries one of our secret prefixes, or stands under a
-secret's name, is replaced before it is written, also for lines of libraries.
+Bodies, tool arguments, tokens, codes and passwords never. Redaction is the second wall, not the first: whatever still
+carries one of our secret prefixes, or stands under a secret's name, is replaced before it is written, also for lines
+of libraries.
 """
 
 import logging
@@ -57,7 +58,10 @@ SHARED_PROCESSORS: Final[list[Any]] = [
 
 
 def configure_logs(level: str) -> None:
-    """Send our events and the lines of every library to stderr as JSON, at `level` and above. Call once, at start."""
+    """Send our events and the lines of every library to stderr, at `level` and above. Call once, at start.
+
+    As JSON for whatever collects them, and for a person's eyes when stderr is a terminal.
+    """
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -74,7 +78,7 @@ def configure_logs(level: str) -> None:
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *SHARED_PROCESSORS],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
+                _renderer(),
             ],
         )
     )
@@ -83,6 +87,10 @@ def configure_logs(level: str) -> None:
     root.setLevel(level.upper())
     for noisy in ("httpx2", "httpcore2", "authlib", "asyncio", "aiosqlite", "mcp", "uvicorn.access", "alembic"):
         logging.getLogger(noisy).setLevel("WARNING")
+
+
+def _renderer() -> structlog.typing.Processor:
+    return structlog.dev.ConsoleRenderer(pad_event_to=0) if sys.stderr.isatty() else structlog.processors.JSONRenderer()
 
 
 def get_log(name: str) -> structlog.stdlib.BoundLogger:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shlex
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -80,6 +81,7 @@ async def test_a_first_look_prints_its_secrets_once_and_they_work() -> None:
         assert await call(wire) == "5"
         models = await wire.http.get(f"{gateway.url}/v1/models")
         assert models.json()["data"][0]["id"] == "mcp-gateway"
+        assert await run_printed(printed, "token create", gateway) != wire.http.headers["authorization"]
 
         assert gateway.stop() == 0
         gateway.output.write_text("")
@@ -92,6 +94,18 @@ async def test_a_first_look_prints_its_secrets_once_and_they_work() -> None:
         assert "password:" not in again
         assert await call(wire) == "5"
         assert "gw_pat_" not in gateway.log.read_text()
+
+
+async def run_printed(printed: str, command: str, gateway: GatewayProcess) -> str:
+    """Run a command just as it was printed; its output is one token."""
+    line = next(line for line in printed.splitlines() if command in line)
+    process = await asyncio.create_subprocess_exec(
+        *shlex.split(line), env=gateway.environment, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    assert re.fullmatch(r"gw_pat_\S+\n", output.decode())
+    return f"Bearer {output.decode().strip()}"
 
 
 async def test_a_worker_and_a_runner_that_are_killed_are_replaced() -> None:

@@ -1,7 +1,9 @@
 """Logs: one JSON line each, secrets redacted, line breaks neutralised, no message of an unexpected error."""
 
+import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -45,6 +47,24 @@ def test_line_breaks_cannot_forge_a_line(capsys: pytest.CaptureFixture[str]) -> 
     configure_logs("info")
     get_log("test").info("named", name='x\r\n{"event":"forged"}')
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_a_line_is_for_reading_and_holds_no_secret_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Design, For people: the first minutes are spent at a terminal. Reference A1."""
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    configure_logs("info")
+    get_log("test").info("token_seen", password="hunter2", user_id="u1")
+    (line,) = terminal.getvalue().splitlines()
+    assert "token_seen" in line
+    assert "u1" in line
+    assert not line.startswith("{")
+    assert "hunter2" not in line
 
 
 def test_an_unexpected_error_is_logged_by_place_not_by_message(capsys: pytest.CaptureFixture[str]) -> None:
