@@ -1,7 +1,7 @@
 """Whether what a backend lists is a definition at all. Clients check: one malformed entry, and none of a list is taken.
 
 In a merged list that would be everybody's tools for the fault of one backend. So a member that may be absent and is of
-the wrong type goes, and a definition without what it must have is left out; whatever else is in it stays as it came.
+the wrong type goes, and a definition whose input schema is none is left out; whatever else is in it stays as it came.
 """
 
 from collections.abc import Mapping
@@ -58,6 +58,7 @@ class _Schema(msgspec.Struct):
 
 
 _schema: Final = msgspec.json.Decoder(_Schema)
+_ANYTHING: Final = Raw(b'{"type":"object"}')
 _MEMBERS: Final = frozenset(_Schema.__struct_fields__)
 _object: Final = msgspec.json.Decoder(dict[str, Raw])
 _plain: Final[dict[str, Any]] = {"title": str, "description": str, "icons": list[_Icon], "_meta": dict[str, Raw]}
@@ -80,7 +81,7 @@ def mend(member: str, key: str, fields: Fields) -> list[str]:
     `key` is what the definition is known by; a resource without a name is called by its URI.
 
     Raises:
-        DefinitionUnusable: A tool without an input schema, or a name that is no string.
+        DefinitionUnusable: A tool whose input schema is none, or a name that is no string.
     """
     gone: list[str] = []
     for name, decoder in _OPTIONAL[member].items():
@@ -114,10 +115,14 @@ def _is_usable(fields: Fields, name: str, raw: Raw, decoder: msgspec.json.Decode
 
 
 def _mend_input_schema(fields: Fields) -> None:
+    """A tool that says nothing of its arguments takes any: that is all it said."""
+    value = bytes(fields.get("inputSchema", b"null"))
+    if value == b"null":
+        fields["inputSchema"] = _ANYTHING
+        return
     try:
-        value = bytes(fields["inputSchema"])
         _schema.decode(value)
-    except (KeyError, msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError):
         raise DefinitionUnusable("inputSchema") from None
     fields["inputSchema"] = _with_type(value)
 

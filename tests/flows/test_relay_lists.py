@@ -82,7 +82,7 @@ async def test_upstream_pages_are_followed_within_the_limits() -> None:
     """security.md D2: ≤ 500 tools per backend, definition ≤ 64 KiB; what is left out shows in the status."""
     definitions: list[Any] = [tool(f"t{number:04}") for number in range(MAX_ITEMS + 100)]
     definitions[3:3] = [tool("big", description="x" * MAX_DEFINITION), {"description": "no name"}, {"name": 7}, "x"]
-    definitions[9:9] = [tool("t0001"), tool(""), tool("t0000-bad", inputSchema=None), tool("t0000", title=1)]
+    definitions[9:9] = [tool("t0001"), tool(""), tool("t0000-bad", inputSchema=[]), tool("t0000", title=1)]
     del definitions[0]
     backend = McpBackend(definitions=definitions, page_size=50)
     async with serve(backend) as url, open_relay([http_backend(url)]) as relay:

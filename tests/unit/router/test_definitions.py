@@ -44,6 +44,8 @@ def accept(member: str, definition: dict[str, Any]) -> None:
         ("tools", {"name": "a", "inputSchema": OBJECT, "outputSchema": {"type": "array"}}, ["outputSchema"]),
         ("tools", {"name": "a", "inputSchema": OBJECT, "execution": {"taskSupport": 1}}, ["execution"]),
         ("tools", {"name": "a", "inputSchema": {}}, []),
+        ("tools", {"name": "a"}, []),
+        ("tools", {"name": "a", "inputSchema": None}, []),
         ("tools", {"name": "a", "inputSchema": {"properties": None, "required": None}}, []),
         ("tools", {"name": "a", "inputSchema": OBJECT, "outputSchema": {"$defs": {"a": {}}}}, []),
         ("tools", {"name": "a", "inputSchema": OBJECT, "annotations": {"title": None, "readOnlyHint": True}}, []),
@@ -66,10 +68,10 @@ def test_a_malformed_member_goes_and_the_rest_is_accepted(member: str, definitio
 
 
 @pytest.mark.parametrize(
-    "schema", [None, [], "x", {"type": "array"}, {"type": None}, {"properties": []}, {"required": [1]}]
+    "schema", [[], 0, "x", {"type": "array"}, {"type": None}, {"properties": []}, {"required": [1]}]
 )
 def test_a_tool_without_a_usable_input_schema_is_none(schema: Any) -> None:
-    """MCP 2025-11-25, Tools: inputSchema is an object schema and not null."""
+    """MCP 2025-11-25, Tools: inputSchema is the schema of an object."""
     with pytest.raises(DefinitionUnusable, match="inputSchema"):
         mended("tools", {"name": "a", "inputSchema": schema})
     with pytest.raises(DefinitionUnusable, match="name"):
