@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway_proxy.backends.messages import Failure
+from gateway_proxy.domain.surrogates import replace_lone_surrogates
 
 EMPTY: Final = Raw(b"")
 MODERN_META: Final = (
@@ -55,6 +56,8 @@ Fields = dict[str, Raw]
 def read_envelopes(data: bytes) -> list[Envelope]:
     """Decode a message, or a batch of them (2025-03-26). The bytes that stay raw are checked to be JSON in UTF-8.
 
+    Half a character, as servers write that cut text in the middle of one, becomes U+FFFD.
+
     Raises:
         ValueError: It is not that.
     """
@@ -66,7 +69,10 @@ def read_envelopes(data: bytes) -> list[Envelope]:
         stripped = data.lstrip(b" \t\r\n\xef\xbb\xbf")
         return _many.decode(stripped) if stripped[:1] == b"[" else [_one.decode(stripped)]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise ValueError("not a JSON-RPC message") from None
+        mended = replace_lone_surrogates(data)
+        if mended is data:
+            raise ValueError("not a JSON-RPC message") from None
+    return read_envelopes(mended)
 
 
 def one_line(data: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """A request on its way upstream: the caller's params with the few members replaced that must be ours."""
 
 import base64
+import binascii
 import re
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,6 +29,8 @@ _NAMED_BY: Final = {
     **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId"),
 }
 _PLAIN_HEADER: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_SENTINEL: Final = re.compile(r"=\?base64\?(.*)\?=")
+_HEADER_TEXT: Final = re.compile(r"[\t\x20-\x7e]*")
 GATEWAY_INFO: Final = b'{"name":"gateway-proxy","version":"1"}'
 
 
@@ -91,6 +94,24 @@ def header_value(text: str) -> str:
     if _PLAIN_HEADER.fullmatch(text) and not text.startswith("=?base64?"):
         return text
     return f"=?base64?{base64.b64encode(text.encode('utf-8', 'replace')).decode('ascii')}?="
+
+
+def read_header_value(value: str | None) -> str | None:
+    """The text that a header stands for (2026-07-28, Value Encoding).
+
+    None for none, for characters that no header may have, and for a malformed or non-canonical sentinel: it equals no
+    value of a body then.
+    """
+    if value is None or not _HEADER_TEXT.fullmatch(value):
+        return None
+    sentinel = _SENTINEL.fullmatch(value)
+    if sentinel is None:
+        return value
+    try:
+        decoded = base64.b64decode(sentinel[1], validate=True)
+        return decoded.decode("utf-8") if base64.b64encode(decoded).decode("ascii") == sentinel[1] else None
+    except (binascii.Error, ValueError):
+        return None
 
 
 def _put_modern(meta: Fields, caller: Caller, capabilities: bytes) -> None:

@@ -138,6 +138,8 @@ class McpEndpoint:
             is_welcome = self._is_still_welcome
             post.exchange.is_welcome = lambda: is_welcome(scope)
         method, modern = scope["method"], is_modern(post.headers)
+        if post.headers.duplicated == "mcp-protocol-version" and not modern:
+            raise Refusal(400, wire.HEADER_MISMATCH, "Header mismatch: mcp-protocol-version appears more than once")
         if method == "POST":
             await self._answer_post(post, modern=modern)
         elif modern:
@@ -229,10 +231,13 @@ async def _refuse(post: Post, refusal: Refusal) -> None:
     exchange = post.exchange
     if exchange.is_started and not exchange.is_streaming:
         return
-    body = refusal.body(post.request_id)
+    request_id = post.request_id if refusal.request_id is None else refusal.request_id
+    body = refusal.body(request_id)
     status = refusal.status
     if status == 200 and is_modern(post.headers):
         status = MODERN_STATUS.get(refusal.code, 200)
+    if status == 200 and request_id is wire.NO_ID:
+        status = 400  # a notification is accepted or refused, and never answered
     headers = []
     if refusal.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, round(refusal.retry_after))))

@@ -7,15 +7,19 @@ from typing import Final
 
 import msgspec
 
+from gateway_proxy.domain.surrogates import replace_lone_surrogates
 from gateway_proxy.mcp_endpoint import wire
 from gateway_proxy.mcp_endpoint.errors import Refusal
 
 MAX_DEPTH: Final = 64
+MAX_DIGITS: Final = 4300
 MAX_ID_BYTES: Final = 256
 MAX_METHOD_CHARACTERS: Final = 128
 
 _NOT_BRACKETS: Final = bytes(b for b in range(256) if b not in b'{}[]"')
 _SQUARE: Final = bytes.maketrans(b"{}", b"[]")
+_LONG_NUMBER: Final = b"0" * (MAX_DIGITS + 1)
+_DIGITS: Final = bytes(ord("0") if chr(b) in "0123456789" else b if b in b'\\"' else ord(" ") for b in range(256))
 
 
 class Envelope(msgspec.Struct):
@@ -27,6 +31,18 @@ class Envelope(msgspec.Struct):
     params: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Head(msgspec.Struct):
+    """As much of an envelope as it takes to answer it."""
+
+    id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+    def is_response(self) -> bool:
+        """Whether it answers something, and so expects no answer."""
+        return not (isinstance(self.result, msgspec.UnsetType) and isinstance(self.error, msgspec.UnsetType))
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -54,6 +70,7 @@ class ClientResponse(msgspec.Struct, frozen=True):
 ClientMessage = Request | ClientNotification | ClientResponse
 
 _decoder: Final = msgspec.json.Decoder(Envelope)
+_heads: Final = msgspec.json.Decoder(_Head)
 
 
 def decode_message(body: bytes) -> ClientMessage:
@@ -65,18 +82,30 @@ def decode_message(body: bytes) -> ClientMessage:
     if not body.isascii():
         _check_utf8(body)
     try:
+        return _classify(_decode(body))
+    except Refusal as refusal:
+        if refusal.code != wire.PARSE_ERROR:
+            refusal.request_id = _find_request_id(body)
+        raise
+
+
+def _decode(body: bytes) -> Envelope:
+    try:
         envelope = _decoder.decode(body)
     except msgspec.ValidationError as error:
         raise _invalid(_explain(body, error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Refusal(400, wire.PARSE_ERROR, "Parse error: the body is not JSON in UTF-8") from None
+        mended = replace_lone_surrogates(body)
+        if mended is body:
+            raise Refusal(400, wire.PARSE_ERROR, "Parse error: the body is not JSON in UTF-8") from None
+        return _decode(mended)
     except RecursionError:
         raise _invalid(f"nested deeper than {MAX_DEPTH} levels") from None
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and is_deeper_than(body, MAX_DEPTH):
         raise _invalid(f"nested deeper than {MAX_DEPTH} levels")
-    if envelope.jsonrpc != "2.0":
-        raise _invalid('jsonrpc: expected "2.0"')
-    return _classify(envelope, body)
+    if len(body) > MAX_DIGITS and has_long_number(body):
+        raise _invalid(f"a number of more than {MAX_DIGITS} digits")
+    return envelope
 
 
 def is_batch(body: bytes) -> bool:
@@ -98,7 +127,18 @@ def is_deeper_than(document: bytes, levels: int) -> bool:
     return bool(brackets)
 
 
-def _classify(envelope: Envelope, body: bytes) -> ClientMessage:
+def has_long_number(document: bytes) -> bool:
+    """Whether valid JSON holds a number of more than `MAX_DIGITS` digits, on which some parsers choke or stall."""
+    bare = document.translate(_DIGITS)
+    if _LONG_NUMBER not in bare:
+        return False
+    bare = bare.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
+    return any(_LONG_NUMBER in part for part in bare.split(b'"')[::2])
+
+
+def _classify(envelope: Envelope) -> ClientMessage:
+    if envelope.jsonrpc != "2.0":
+        raise _invalid('jsonrpc: expected "2.0"')
     method = envelope.method
     if isinstance(method, msgspec.UnsetType):
         return _as_response(envelope)
@@ -137,6 +177,17 @@ def checked_id(raw: bytes) -> bytes:
     if len(raw) > MAX_ID_BYTES:
         raise _invalid(f"id: longer than {MAX_ID_BYTES} bytes")
     return raw
+
+
+def _find_request_id(body: bytes) -> bytes | None:
+    """The id of a request that is refused, so that its sender learns which one it was; None for anything else."""
+    try:
+        head = _heads.decode(body)
+        if isinstance(head.id, msgspec.UnsetType) or head.is_response():
+            return None
+        return checked_id(bytes(head.id))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Refusal):
+        return None
 
 
 def _check_utf8(body: bytes) -> None:

@@ -39,7 +39,8 @@ STORAGE_RETRY_SECONDS: Final = 2.0
 class Refusal(Exception):
     """A request that ends in an error. `status` is HTTP's, `code` and `message` JSON-RPC's, `data` raw JSON.
 
-    `status` 200 is an answer like any other; the modern leg then takes its status from `MODERN_STATUS`.
+    `status` 200 is an answer like any other; the modern leg then takes its status from `MODERN_STATUS`. `request_id` is
+    that of a message which is malformed elsewhere.
     """
 
     status: int
@@ -48,6 +49,7 @@ class Refusal(Exception):
     data: bytes | None = None
     retry_after: float | None = None
     allow: str | None = None
+    request_id: bytes | None = None
 
     def body(self, request_id: bytes) -> bytes:
         """The JSON-RPC error response."""

@@ -3,8 +3,6 @@
 Values are only read here; whether they fit the message is for the legs.
 """
 
-import base64
-import binascii
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,7 +19,8 @@ PARAMETER: Final = b"mcp-param-"
 _SINGLE: Final = frozenset({PROTOCOL_VERSION, SESSION_ID, METHOD, NAME, ORIGIN})
 _READ: Final = _SINGLE | {b"accept", b"content-type", b"content-length", b"content-encoding", b"last-event-id"}
 
-_SENTINEL: Final = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
+_JSON_RANGES: Final = ("application/json", "application/*", "*/*")
+_SSE_RANGES: Final = ("text/event-stream", "text/*", "*/*")
 
 
 @dataclass(slots=True)
@@ -91,15 +90,14 @@ class Acceptable:
 
 @lru_cache(maxsize=256)
 def read_accept(value: bytes) -> Acceptable:
-    """Read an Accept header (RFC 9110 §12.5.1). Only `q=0` is heard of the weights."""
-    json = sse = False
+    """Read an Accept header (RFC 9110 §12.5.1): the most specific range decides. Only `q=0` is heard of the weights."""
+    wanted: dict[str, bool] = {}
     for part in value.decode("latin-1").lower().split(","):
         kind, _, parameters = part.partition(";")
-        kind = kind.strip()
-        if re.search(r"(?:^|;)\s*q\s*=\s*0(?:\.0*)?\s*(?:;|$)", parameters):
-            continue
-        json = json or kind in ("application/json", "application/*", "*/*")
-        sse = sse or kind in ("text/event-stream", "text/*", "*/*")
+        wanted[kind.strip()] = re.search(r"(?:^|;)\s*q\s*=\s*0(?:\.0*)?\s*(?:;|$)", parameters) is None
+    json, sse = (
+        next((wanted[each] for each in ranges if each in wanted), False) for ranges in (_JSON_RANGES, _SSE_RANGES)
+    )
     return Acceptable(json, sse)
 
 
@@ -109,22 +107,3 @@ def is_json_type(value: bytes) -> bool:
     kind, _, parameters = value.decode("latin-1").lower().partition(";")
     charset = re.search(r"charset\s*=\s*\"?([^\s\";]+)", parameters)
     return kind.strip() == "application/json" and (charset is None or charset[1] in ("utf-8", "utf8", "us-ascii"))
-
-
-def decode_value(value: str | None) -> str | None:
-    """Undo the `=?base64?…?=` sentinel (MCP 2026-07-28, Streamable HTTP, header encoding).
-
-    A malformed or non-canonical sentinel is None, so that it equals no value of a body.
-    """
-    if value is None:
-        return None
-    sentinel = _SENTINEL.fullmatch(value)
-    if sentinel is None:
-        return value
-    try:
-        decoded = base64.b64decode(sentinel[1], validate=True)
-        if base64.b64encode(decoded).decode("ascii") != sentinel[1]:
-            return None
-        return decoded.decode("utf-8")
-    except (binascii.Error, ValueError):
-        return None

@@ -4,6 +4,7 @@ A request without a session id is served statelessly, never refused: Claude.ai d
 id that is unknown or somebody else's gets 404, and the client opens a new session.
 """
 
+import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -248,9 +249,10 @@ class LegacyLeg:
 
     async def _hear(self, post: Post, session: SessionRecord, notification: ClientNotification) -> None:
         if notification.method == "notifications/cancelled":
-            parameters = decode_parameters(CancelledParameters, notification.params)
-            if parameters.request_id is not None:
-                await self._calls_in_flight.cancel_anywhere(session, parameters.request_id)
+            with contextlib.suppress(Refusal):  # malformed ones are ignored (MCP 2025-11-25, Cancellation)
+                parameters = decode_parameters(CancelledParameters, notification.params)
+                if parameters.request_id is not None:
+                    await self._calls_in_flight.cancel_anywhere(session, parameters.request_id)
         elif notification.method == "notifications/initialized" and not session.initialized:
             await self._sessions.amend(session, lambda now: replace(now, initialized=True))
         elif notification.method == "notifications/roots/list_changed":

@@ -13,6 +13,7 @@ import msgspec
 from starlette.types import ASGIApp, Message
 
 from gateway_proxy.backends.sse import SseParser
+from gateway_proxy.domain.surrogates import replace_lone_surrogates
 from gateway_proxy.domain.tenant import TenantContext
 
 Emit = Callable[[bytes], Awaitable[None]]
@@ -52,7 +53,7 @@ _parameters: Final = msgspec.json.Decoder(Parameters)
 def outline_of(message: bytes) -> Outline:
     """The outline; an empty one for what is no message, which the endpoint then refuses in its own words."""
     try:
-        return _outline.decode(message)
+        return _outline.decode(replace_lone_surrogates(message))
     except (msgspec.MsgspecError, RecursionError):
         return Outline()
 

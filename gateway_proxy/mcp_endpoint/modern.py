@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from gateway_proxy.backends.splice import read_header_value
 from gateway_proxy.domain.errors import MethodUnknown, RelayError
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.mcp_endpoint import headers as h
@@ -19,7 +20,7 @@ from gateway_proxy.mcp_endpoint.call_reply import Answer, Messages, finish, rela
 from gateway_proxy.mcp_endpoint.config import EndpointConfig
 from gateway_proxy.mcp_endpoint.envelope import ClientNotification, Request, decode_message, is_batch
 from gateway_proxy.mcp_endpoint.errors import MODERN_STATUS, Refusal
-from gateway_proxy.mcp_endpoint.headers import McpHeaders, decode_value
+from gateway_proxy.mcp_endpoint.headers import McpHeaders
 from gateway_proxy.mcp_endpoint.parameters import (
     CLIENT_CAPABILITIES_KEY,
     PROTOCOL_VERSION_KEY,
@@ -309,7 +310,7 @@ def _check_headers(headers: McpHeaders, request: Request, parameters: EnvelopePa
     if field is not None:
         named = {"name": parameters.name, "uri": parameters.uri, "taskId": parameters.task_id}[field]
         given = None if isinstance(named, msgspec.UnsetType) else bytes(named)
-        if given is not None and given != b"null" and decode_value(headers.text(h.NAME)) != _text_of(given):
+        if given is not None and given != b"null" and read_header_value(headers.text(h.NAME)) != _text_of(given):
             raise _mismatch(f"mcp-name does not match params.{field} in the body")
     return declared
 

@@ -22,6 +22,7 @@ MAX_CHARACTERS: Final = 1024 * 1024
 _NOT_OF_THE_REQUEST: Final = ("_meta", "inputResponses", "requestState")
 
 _fields: Final = msgspec.json.Decoder(dict[str, object])
+_raw_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _sorted: Final = msgspec.json.Encoder(order="sorted")
 
 
@@ -89,8 +90,15 @@ class RequestStates:
 
 
 def digest_of(params: bytes) -> bytes:
-    """What a request asks for, whatever the order and spacing of its members."""
-    fields = _fields.decode(params)
+    """What a request asks for, whatever the order and spacing of its members.
+
+    Where a number is out of Python's range, the spacing inside of the members counts.
+    """
+    fields: dict[str, object] | dict[str, msgspec.Raw]
+    try:
+        fields = _fields.decode(params)
+    except msgspec.MsgspecError:
+        fields = _raw_fields.decode(params)
     for name in _NOT_OF_THE_REQUEST:
         fields.pop(name, None)
     return hashlib.sha256(_sorted.encode(fields)).digest()[:16]

@@ -3,8 +3,6 @@
 What a client sent is held against the body, and what a backend is to get is written. Pure functions.
 """
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway_proxy.backends.splice import header_value
+from gateway_proxy.backends.splice import header_value, read_header_value
 from gateway_proxy.domain.errors import HeaderMismatch
 
 ANNOTATION: Final = "x-mcp-header"
@@ -20,7 +18,6 @@ PREFIX: Final = "mcp-param-"
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")
 _TYPES: Final = ("string", "integer", "boolean")
 _DECIMAL: Final = re.compile(r"-?[0-9]{1,400}(\.0+)?")
-_SENTINEL: Final = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
 _DATA: Final = frozenset({"default", "examples", "const", "enum"})
 MAX_DEPTH: Final = 16
 
@@ -67,7 +64,7 @@ def check_param_headers(wanted: tuple[ParamHeader, ...], arguments: bytes, sent:
         elif given is None:
             problem = "appears more than once" if each.name in sent else "is missing"
             raise HeaderMismatch(f"{each.name} {problem}")
-        elif not _agrees(each, rendered, _decode(given)):
+        elif not _agrees(each, rendered, read_header_value(given)):
             raise HeaderMismatch(f"{each.name} does not match the argument {'.'.join(each.path)}")
 
 
@@ -124,15 +121,3 @@ def _agrees(header: ParamHeader, rendered: str, given: str | None) -> bool:
     if header.kind == "integer" and _DECIMAL.fullmatch(given) and _DECIMAL.fullmatch(rendered):
         return int(given.partition(".")[0]) == int(rendered.partition(".")[0])
     return given == rendered
-
-
-def _decode(value: str) -> str | None:
-    """Undo the `=?base64?…?=` form; None for a malformed one."""
-    sentinel = _SENTINEL.fullmatch(value)
-    if sentinel is None:
-        return value
-    try:
-        decoded = base64.b64decode(sentinel[1], validate=True)
-        return decoded.decode("utf-8") if base64.b64encode(decoded).decode("ascii") == sentinel[1] else None
-    except (binascii.Error, ValueError):
-        return None

@@ -8,6 +8,8 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from gateway_proxy.domain.surrogates import replace_lone_surrogates
+
 Envelope: TypeAlias = dict[str, msgspec.Raw]
 Kind = Literal["request", "notification", "response"]
 
@@ -23,7 +25,7 @@ class NotAnEnvelope(ValueError):
 
 
 def read_envelope(raw: bytes) -> Envelope:
-    """Decode the outermost object of one message.
+    """Decode the outermost object of one message. Half a character in a text becomes U+FFFD.
 
     Raises:
         NotAnEnvelope: Not UTF-8, not JSON, not an object, nested beyond reason, or not `"jsonrpc": "2.0"`.
@@ -33,7 +35,10 @@ def read_envelope(raw: bytes) -> Envelope:
             raw.decode("utf-8")
         envelope = _decode_object(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise NotAnEnvelope from error
+        mended = replace_lone_surrogates(raw)
+        if mended is raw:
+            raise NotAnEnvelope from error
+        return read_envelope(mended)
     version = envelope.get("jsonrpc")
     if version is None or bytes(version) != b'"2.0"':
         raise NotAnEnvelope

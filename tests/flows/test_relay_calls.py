@@ -69,6 +69,21 @@ async def test_a_result_passes_with_its_unknown_fields_and_odd_numbers() -> None
         assert relay.recorder.outcomes == [("mcp", "tool_error")]
 
 
+async def test_half_a_character_in_a_result_costs_that_character_and_not_the_result() -> None:
+    """Servers cut text by UTF-16 units; their escape of half a character is JSON, and no UTF-8."""
+
+    async def cuts(http: Http) -> None:
+        body = b'{"jsonrpc":"2.0","id":"%b","result":{"content":[],"t":"a\\ud83d"}}' % http.message["id"].encode()
+        await (http.event(body) if http.params["arguments"]["events"] else http.raw(200, body))
+        if http.params["arguments"]["events"]:
+            await http.end()
+
+    async with serve(McpBackend(tools={"cuts": cuts})) as url, open_relay([http_backend(url)]) as relay:
+        for events in (True, False):
+            messages = await call(relay, "calc__cuts", {"arguments": {"events": events}})
+            assert messages == [Result(b'{"content":[],"t":"a\\ufffd"}')]
+
+
 async def test_two_callers_with_the_same_ids_and_tokens_get_each_their_own() -> None:
     """relay.md 1: ids and progress tokens are re-minted; two clients using id 1 and token 1 is a test."""
     both = asyncio.Barrier(2)

@@ -90,6 +90,43 @@ def test_what_is_not_one_message_is_an_invalid_request(body: bytes) -> None:
     assert code_of(body) == -32600
 
 
+@pytest.mark.parametrize(
+    ("body", "request_id"),
+    [
+        (b'{"jsonrpc":"2.0","id":7,"method":"m","params":[]}', b"7"),
+        (b'{"jsonrpc":"2.0","id":"a","method":7}', b'"a"'),
+        (b'{"id":7,"method":"m"}', b"7"),
+        (b'{"jsonrpc":"2.0","id":7}', b"7"),
+        (nested(65), b"1"),
+        (b'{"jsonrpc":"2.0","id":1.5,"method":"m"}', None),
+        (b'{"jsonrpc":"2.0","id":"x","result":{},"error":{}}', None),
+        (b'{"jsonrpc":"2.0","method":"m","params":[]}', None),
+        (nested(5000), None),
+        (b"7", None),
+        (b"{", None),
+    ],
+)
+def test_a_refused_request_is_refused_by_its_id(body: bytes, request_id: bytes | None) -> None:
+    """MCP 2026-07-28, Error Responses: the same id where it can be read; stdio has nothing else to tell by."""
+    with pytest.raises(Refusal) as refused:
+        decode_message(body)
+    assert refused.value.request_id == request_id
+
+
+def test_numbers_have_at_most_4300_digits_and_strings_as_many_as_they_like() -> None:
+    """Security D1: longer ones cost some parsers quadratic time and make others fail."""
+    body = b'{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":%b,"b":"\\"%b\\\\"}}'
+    assert code_of(body % (b"9" * 4301, b"")) == -32600
+    assert code_of(body % (b"-1" + b"0" * 4300 + b".5", b"9" * 5000)) == -32600
+    assert isinstance(decode_message(body % (b"9" * 4300, b"9" * 5000)), Request)
+
+
+def test_half_a_character_is_replaced_and_the_rest_kept() -> None:
+    """Programs cut text in the middle of a character; the servers behind us take the escape, or fail on it."""
+    body = b'{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":"x\\ud83d","n":1.50,"b":"\\ud83d\\ude00"}}'
+    assert decode_message(body) == Request(b"1", "m", b'{"a":"x\\ufffd","n":1.50,"b":"\\ud83d\\ude00"}')
+
+
 def test_depth_sixty_four_passes() -> None:
     """The limit itself is allowed."""
     assert isinstance(decode_message(nested(64)), Request)

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from mcp.shared.inbound import decode_header_value, encode_header_value
 from mcp_types import version as sdk_versions
 
+from gateway_proxy.backends.splice import read_header_value
 from gateway_proxy.mcp_endpoint import versions
-from gateway_proxy.mcp_endpoint.headers import Acceptable, decode_value, is_json_type, read_accept, read_headers
+from gateway_proxy.mcp_endpoint.headers import Acceptable, is_json_type, read_accept, read_headers
 
 
 def test_our_versions_are_those_of_the_sdk() -> None:
@@ -22,7 +23,7 @@ def test_our_versions_are_those_of_the_sdk() -> None:
 @given(st.text(st.characters(codec="utf-8"), max_size=20))
 def test_whatever_the_sdk_encodes_we_decode(value: str) -> None:
     """MCP 2026-07-28, Streamable HTTP: values that a header cannot carry travel as =?base64?…?=."""
-    assert decode_value(encode_header_value(value)) == value
+    assert read_header_value(encode_header_value(value)) == value
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,13 @@ def test_whatever_the_sdk_encodes_we_decode(value: str) -> None:
 )
 def test_malformed_sentinels_are_read_as_the_sdk_reads_them(value: str | None) -> None:
     """A corrupt header must equal no value of a body."""
-    assert decode_value(value) == decode_header_value(value)
+    assert read_header_value(value) == decode_header_value(value)
+
+
+@pytest.mark.parametrize("value", ["z\xfcrich", "a\x00b", "a\nb", "\x7f", "=?base64?\xfc?="])
+def test_a_character_that_no_header_may_have_makes_it_equal_nothing(value: str) -> None:
+    """MCP 2026-07-28, Server Validation: a value with invalid characters is refused, whatever the body says."""
+    assert read_header_value(value) is None
 
 
 @pytest.mark.parametrize(
@@ -59,6 +66,9 @@ def test_malformed_sentinels_are_read_as_the_sdk_reads_them(value: str | None) -
         (b"text/html", False, False),
         (b"", False, False),
         (b"application/jsonx", False, False),
+        (b"*/*, application/json;q=0", False, True),
+        (b"text/event-stream;q=0, text/*", False, False),
+        (b"*/*;q=0, application/json", True, False),
     ],
 )
 def test_accept_is_read_with_wildcards(value: bytes, json: bool, sse: bool) -> None:

@@ -236,6 +236,28 @@ async def test_notifications_and_responses_are_accepted(in_session: McpClient, s
     assert record.initialized
 
 
+async def test_a_malformed_cancellation_is_ignored(in_session: McpClient) -> None:
+    """MCP 2025-11-25, Cancellation, Error Handling; nothing is ever said to a notification."""
+    malformed: list[dict[str, object]] = [{"requestId": {}}, {"requestId": 1.5}, {}]
+    for params in malformed:
+        reply = await in_session.post({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
+        assert (reply.status, reply.body) == (202, b"")
+
+
+async def test_a_refused_request_is_refused_by_its_id(client: McpClient) -> None:
+    """MCP, Responses: the same id as the request, where it can be read."""
+    reply = await client.post({"jsonrpc": "2.0", "id": "q", "method": "ping", "params": []})
+    assert (reply.status, reply.json["id"]) == (400, "q")
+
+
+async def test_two_protocol_versions_are_refused(client: McpClient) -> None:
+    """Security S5: who reads the last one would take the request for one of the other era."""
+    pairs = [("content-type", "application/json"), ("mcp-protocol-version", "2025-11-25")]
+    body = json.dumps(request("ping")).encode()
+    reply = await client.asgi.send("POST", body, [*pairs, ("mcp-protocol-version", "2026-07-28")])
+    assert (reply.status, reply.json["error"]["code"]) == (400, -32020)
+
+
 async def test_a_notification_needs_a_living_session_if_it_names_one(client: McpClient) -> None:
     """MCP 2025-11-25, Session Management 3."""
     message = {"jsonrpc": "2.0", "method": "notifications/initialized"}
