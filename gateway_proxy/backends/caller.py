@@ -18,8 +18,7 @@ NO_CAPABILITIES: Final = b"{}"
 MAX_CAPABILITIES: Final = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """The client of one request. The `*_json` fields are raw JSON objects; `session_id` is our MCP session, if any.
 
     `relays_server_requests` says that the surface can carry a backend's requests (sampling, elicitation, roots) to
@@ -27,6 +26,7 @@ class Caller:
     `only_backend` is the id of the one to which the request's `requestState` belongs. `param_headers` are the
     `mcp-param-*` headers as they came (None: twice); None altogether for a transport or era without them.
     `log_level` is what a legacy client has set for its session; a modern one says it in each request's `_meta`.
+    A Struct, because one is made for every call: a frozen dataclass of ten fields costs 2 µs (ADR 12).
     """
 
     session_id: str | None

@@ -5,8 +5,7 @@ cannot carry (extensions, `input_required`) goes through untouched then. What is
 """
 
 import asyncio
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway_proxy.backends.caller import NOTHING_DECLARED, Caller, Declared
 from gateway_proxy.backends.deadline import Deadline
@@ -28,8 +27,7 @@ Place = tuple[str, int, str, bytes, str]
 """Backend id, revision, isolation part, capabilities declared on opening, era asked for (empty for the handshake's)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Where a caller's session with a backend is, and what the backend is told of the caller's capabilities."""
 
     place: Place

@@ -8,7 +8,7 @@ from gateway_proxy import app
 from gateway_proxy.cli.parent_death import end_with_parent
 
 DESCRIPTORS: Final = 65_536
-YOUNG_OBJECTS: Final = 20_000
+YOUNG_OBJECTS: Final = 50_000
 
 
 def create_app() -> app.Gateway:

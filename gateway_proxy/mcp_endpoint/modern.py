@@ -5,7 +5,7 @@ body (MCP 2026-07-28, Streamable HTTP; reference/security.md S5). No session is 
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
@@ -220,7 +220,9 @@ class ModernLeg:
             messages = conversation.begin(ctx, caller, params=request.params)
         elif not state.worker_id:
             params = _with_state(request.params, state.inner)
-            messages = conversation.begin(ctx, replace(caller, only_backend=state.backend_id), params=params)
+            messages = conversation.begin(
+                ctx, msgspec.structs.replace(caller, only_backend=state.backend_id), params=params
+            )
         elif state.worker_id == self._parked_calls.worker_id:
             claimed = await self._parked_calls.claim(ctx, state, responses, digest_of(request.params))
             if isinstance(claimed, Result):

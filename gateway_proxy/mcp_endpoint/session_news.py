@@ -8,8 +8,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from gateway_proxy.domain.errors import StorageUnavailable
 from gateway_proxy.domain.session import SessionRecord
@@ -90,7 +92,7 @@ class SessionNews:
         has_new_level = gatherer.session.log_level != session.log_level
         gatherer.session = session
         if has_new_level:
-            gatherer.caller = replace(gatherer.caller, log_level=session.log_level)
+            gatherer.caller = msgspec.structs.replace(gatherer.caller, log_level=session.log_level)
             self._end(gatherer)
             self._start(gatherer)
 
