@@ -63,6 +63,8 @@ class Listening:
                 place = SessionPlace(newest, "")
                 if session.protocol_version >= KEEPS_SINCE:
                     await post.exchange.write_raw(sse.priming(place.written(), self._limits.reconnect_ms))
+            elif sort_key(place.position) > sort_key(newest):
+                place = SessionPlace(newest, place.stamp)  # of a log that is gone: what is new has lower positions
             await post.exchange.write_comment()
             async with self._news.gathering(post.ctx, caller, session):
                 await self._tell_news(post, session, name, place)

@@ -12,7 +12,7 @@ from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
 from gateway_proxy.mcp_endpoint.config import EndpointConfig, EndpointLimits
 from gateway_proxy.mcp_endpoint.event_ids import CallPlace, SessionPlace, read_place
 from gateway_proxy.router.messages import Notification, Pause
-from gateway_proxy.sessions.event_log import LogName
+from gateway_proxy.sessions.event_log import KEEP_SECONDS, LogName
 from gateway_proxy.sessions.memory_event_log import MemoryEventLog
 from gateway_proxy.sessions.memory_mailbox import MemoryMailbox, PostOffice
 from gateway_proxy.sessions.memory_store import MemorySessionStore
@@ -283,6 +283,27 @@ async def test_a_sessions_stream_tells_what_belongs_to_no_call_and_resumes(worke
         resumed.hang_up()
         async with asyncio.timeout(5):
             await resumed.task
+
+
+@pytest.mark.parametrize("last_seen", ["s.3-0.", "s.99999999999999999999-0."])
+async def test_a_place_in_a_log_that_is_gone_hides_nothing(workers: Workers, clock: FakeClock, last_seen: str) -> None:
+    """relay.md 3: a laptop that slept longer than the log was kept hears what is announced from then on."""
+    here, _ = await workers.open()
+    name = LogName("acme", here.headers["mcp-session-id"])
+    await workers.event_log.open(name)
+    for _ in range(3):
+        await workers.event_log.tell(name, LOG.raw)
+    clock.advance(KEEP_SECONDS + 1)
+
+    stream = here.open("GET", last_event_id=last_seen)
+    await stream.until_body(b": ping")
+    await workers.event_log.tell(name, PROGRESS.raw)
+
+    [told] = await read_events(stream, 1)
+    assert told.data["method"] == "notifications/progress"
+    stream.hang_up()
+    async with asyncio.timeout(5):
+        await stream.task
 
 
 async def test_one_message_goes_to_one_stream_only(workers: Workers) -> None:
