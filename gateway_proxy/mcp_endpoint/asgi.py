@@ -24,6 +24,7 @@ from gateway_proxy.mcp_endpoint.headers import McpHeaders, read_headers
 from gateway_proxy.mcp_endpoint.kept_streams import KeptStreams
 from gateway_proxy.mcp_endpoint.legacy import LegacyLeg, caller_of
 from gateway_proxy.mcp_endpoint.listening import Listening
+from gateway_proxy.mcp_endpoint.loopback import WITHOUT_PARAMETERS
 from gateway_proxy.mcp_endpoint.modern import ModernLeg
 from gateway_proxy.mcp_endpoint.open_streams import OpenStreams
 from gateway_proxy.mcp_endpoint.parked_calls import ParkedCalls
@@ -97,6 +98,8 @@ class McpEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = read_headers(scope["headers"])
+        if WITHOUT_PARAMETERS in scope:
+            headers.parameters = None
         post = Post(
             Exchange(receive, send, self._clock, self._limits), headers, headers.accept, get_tenant_context(scope)
         )

@@ -27,12 +27,13 @@ _SSE_RANGES: Final = ("text/event-stream", "text/*", "*/*")
 class McpHeaders:
     """What was sent. `duplicated` names the first header that came twice though it must not.
 
-    `parameters` are the `mcp-param-*` headers as text; one that came twice is None.
+    `parameters` are the `mcp-param-*` headers as text; one that came twice is None. None altogether where they do not
+    exist (stdio).
     """
 
     values: dict[bytes, bytes]
     duplicated: str | None
-    parameters: dict[str, str | None] = field(default_factory=dict)
+    parameters: dict[str, str | None] | None = field(default_factory=dict)
 
     def text(self, name: bytes) -> str | None:
         """One value as text; bytes outside ASCII are kept apart from each other (latin-1)."""

@@ -21,6 +21,9 @@ Emit = Callable[[bytes], Awaitable[None]]
 
 EVENT_LIMIT: Final = 16 * 1024 * 1024
 MODERN_VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
+WITHOUT_PARAMETERS: Final = "gateway_proxy.without_parameters"
+"""In the scope: the transport has no headers that repeat a tool's arguments, so none are missing."""
+
 NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 
@@ -117,6 +120,7 @@ class Loopback:
             "headers": sent,
             "client": None,
             "server": None,
+            WITHOUT_PARAMETERS: True,
             "state": {"principal": self.ctx.principal, "tenant": self.ctx.tenant, "tenant_context": self.ctx},
         }
         pipe = _Pipe(body, emit)

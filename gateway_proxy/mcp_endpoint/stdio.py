@@ -8,12 +8,18 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from gateway_proxy.mcp_endpoint.loopback import Loopback, outline_of, transport_headers
+import msgspec
+
+from gateway_proxy.mcp_endpoint.loopback import Loopback, Outline, outline_of, transport_headers
+from gateway_proxy.mcp_endpoint.parameters import CancelledParameters
 
 LINE_LIMIT: Final = 4 * 1024 * 1024
 TOO_LONG: Final = (
     b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error: the line is over 4194304 bytes"}}'
 )
+
+_ids: Final[msgspec.json.Decoder[int | str]] = msgspec.json.Decoder(int | str)
+_cancelled: Final = msgspec.json.Decoder(CancelledParameters)
 
 
 class StdioServer:
@@ -26,6 +32,7 @@ class StdioServer:
         self._writing = asyncio.Lock()
         self._session_id: str | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._calls: dict[int | str, asyncio.Task[None]] = {}
 
     async def serve(self) -> None:
         """Answer until the end of input, then let calls under way go."""
@@ -72,9 +79,33 @@ class StdioServer:
                 self._session_id = outcome.session_id
                 self._start(self._hold_stream(outcome.session_id))
         elif outline.id and outline.method is not None:
-            self._start(self._answer(line, headers))
-        else:
+            self._remember(outline, self._start(self._answer(line, headers)))
+        elif not self._cancel(outline):
             await self._answer(line, headers)
+
+    def _remember(self, outline: Outline, task: asyncio.Task[None]) -> None:
+        """Know a request until it is answered; an id that is none is refused by the endpoint."""
+        request_id = _id_of(outline.id)
+        if request_id is not None:
+            self._calls[request_id] = task
+            task.add_done_callback(lambda done: self._forget(request_id, done))
+
+    def _forget(self, request_id: int | str, done: asyncio.Task[None]) -> None:
+        if self._calls.get(request_id) is done:
+            del self._calls[request_id]
+
+    def _cancel(self, outline: Outline) -> bool:
+        """Hang up a request that the client cancels, which is told nothing more of it (stdio, Cancellation)."""
+        if outline.method != "notifications/cancelled":
+            return False
+        try:
+            request_id = _cancelled.decode(outline.params).request_id
+        except msgspec.MsgspecError:
+            return True
+        task = None if request_id is None else self._calls.get(request_id)
+        if task is not None:
+            task.cancel()
+        return True
 
     async def _answer(self, line: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         session_id = None if headers else self._session_id
@@ -86,12 +117,20 @@ class StdioServer:
             await self._loopback.exchange("GET", b"", (), self._write, session_id=session_id)
             await asyncio.sleep(1)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _write(self, message: bytes) -> None:
         async with self._writing:
             self._writer.write(message.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n")
             await self._writer.drain()
+
+
+def _id_of(raw: msgspec.Raw) -> int | str | None:
+    try:
+        return _ids.decode(raw)
+    except msgspec.MsgspecError:
+        return None
