@@ -4,10 +4,11 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from gateway_proxy.backends import ear as ear_room
 from gateway_proxy.backends.messages import BEGUN, Announcement
@@ -177,7 +178,7 @@ async def test_listeners_of_one_upstream_session_share_a_stream_that_ends_with_t
     async with serve(backend) as url, open_relay([http_backend(url)]) as relay:
         async with listening(relay, uris=lambda: ["a:b"]) as first:
             await speaker.opened.acquire()
-            async with listening(relay, replace(LEGACY, session_id="s2"), uris=lambda: ["a:b"]) as second:
+            async with listening(relay, structs.replace(LEGACY, session_id="s2"), uris=lambda: ["a:b"]) as second:
                 await asyncio.sleep(0.1)
                 speaker.say("notifications/resources/updated", uri="a:b")
                 assert (await first()).params == (await second()).params
@@ -237,7 +238,7 @@ async def test_log_messages_are_heard_from_the_level_that_was_set() -> None:
     """2025-11-25, Logging."""
     backend = demo_backend()
     speaker = Speaker(backend)
-    caller = replace(LEGACY, log_level="error")
+    caller = structs.replace(LEGACY, log_level="error")
     async with serve(backend) as url, open_relay([http_backend(url)]) as relay, listening(relay, caller) as take:
         await speaker.opened.acquire()
         speaker.say("notifications/message", level="info", data="no")

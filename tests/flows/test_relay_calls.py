@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from gateway_proxy.domain.errors import RateLimited, RelayError, ToolUnknown
 from gateway_proxy.domain.tenant import TenantContext
@@ -292,7 +293,8 @@ async def test_a_server_request_nobody_can_answer_is_refused_upstream() -> None:
     backend.tools["ask"] = ask
     async with serve(backend) as url, open_relay([http_backend(url)]) as relay:
         declared = b'{"elicitation":{}}'
-        assert texts(await call(relay, "calc__ask", caller=replace(LEGACY, capabilities_json=declared))) == ["-32601"]
+        declaring = structs.replace(LEGACY, capabilities_json=declared)
+        assert texts(await call(relay, "calc__ask", caller=declaring)) == ["-32601"]
         assert texts(await call(relay, "calc__ask", caller=MODERN)) == ["-32601"]
         told = {json.dumps(message["params"]["capabilities"]) for message, _ in backend.calls("initialize")}
         assert told == {"{}"}

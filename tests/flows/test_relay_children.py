@@ -9,12 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from msgspec import structs
 
 from gateway_proxy.domain.backend import Backend, Transport
 from gateway_proxy.domain.errors import BackendMisbehaved, BackendUnavailable, ToolUnknown
@@ -145,7 +145,7 @@ async def test_a_caller_that_can_be_asked_has_a_child_of_its_own(runner: RunnerP
     backend = child("asker")
     async with open_relay([backend], runner=str(runner.socket), runner_key=KEY) as relay, asyncio.timeout(20):
         answers = await asyncio.gather(
-            *(_elicit(relay, replace(RELAYING, session_id=session), session) for session in ("a", "b", "c"))
+            *(_elicit(relay, structs.replace(RELAYING, session_id=session), session) for session in ("a", "b", "c"))
         )
         assert answers == ["a", "b", "c"]
         refused = json.loads(texts(await call(relay, "local__elicit", {"arguments": {"question": "who?"}}))[0])

@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec import structs
 
 from gateway_proxy.backends.endpoints import Endpoints
 from gateway_proxy.backends.opening import UpstreamRecords
@@ -25,7 +27,7 @@ from gateway_proxy.sessions.memory_store import MemorySessionStore
 from tests.support.clock import FakeClock
 
 LEGACY = Caller("s1", "2025-11-25", b'{"name":"client","version":"1"}', b"{}", modern=False)
-RELAYING = replace(
+RELAYING = structs.replace(
     LEGACY, capabilities_json=b'{"elicitation":{},"roots":{"listChanged":true}}', relays_server_requests=True
 )
 MODERN = Caller(None, "2026-07-28", b'{"name":"client","version":"1"}', b"{}", modern=True)

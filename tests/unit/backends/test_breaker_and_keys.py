@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from gateway_proxy.backends.breaker import FAILURES, FIRST_PAUSE, LONGEST_PAUSE, PROBE_SECONDS, Breaker
 from gateway_proxy.backends.caller import Caller
@@ -56,7 +57,7 @@ def test_pauses_grow_to_a_limit() -> None:
         (http_backend("x"), RELAYING, "user:u1", b'{"elicitation":{},"roots":{"listChanged":true}}'),
         (http_backend("x", isolation="tenant"), RELAYING, "", b"{}"),
         (http_backend("x", isolation="session"), LEGACY, "session:s1", b"{}"),
-        (http_backend("x", isolation="session"), replace(LEGACY, session_id=None), "user:u1", b"{}"),
+        (http_backend("x", isolation="session"), structs.replace(LEGACY, session_id=None), "user:u1", b"{}"),
         (stdio_backend(), LEGACY, "", b"{}"),
         (stdio_backend(), RELAYING, "session:s1", b'{"elicitation":{},"roots":{"listChanged":true}}'),
         (stdio_backend(isolation="tenant"), RELAYING, "", b"{}"),

@@ -1,9 +1,7 @@
 """Which log messages are a caller's (2025-11-25, Logging; 2026-07-28, per-request logLevel)."""
 
-from dataclasses import replace
-
 import pytest
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from gateway_proxy.backends.log_levels import EVERYTHING, LEVELS, NOTHING, asked_level, floor_of, rank_of
 from gateway_proxy.backends.splice import read_request
@@ -13,8 +11,8 @@ from tests.support.relay_rooms import LEGACY, MODERN
 def test_a_session_has_a_level_and_a_modern_request_its_own() -> None:
     """The one does not count for the other."""
     meta = b'{"_meta":{"io.modelcontextprotocol/logLevel":"info"}}'
-    assert asked_level(replace(LEGACY, log_level="error"), read_request("x", meta)) == "error"
-    assert asked_level(replace(MODERN, log_level="error"), read_request("x", meta)) == "info"
+    assert asked_level(structs.replace(LEGACY, log_level="error"), read_request("x", meta)) == "error"
+    assert asked_level(structs.replace(MODERN, log_level="error"), read_request("x", meta)) == "info"
     for params in (b"{}", b'{"_meta":{}}', b'{"_meta":{"io.modelcontextprotocol/logLevel":7}}'):
         assert asked_level(MODERN, read_request("x", params)) is None
 
