@@ -18,6 +18,7 @@ COMMANDS = LazyCommands(
         "export": Entry("export", "Print the configuration that the database holds."),
         "user": Entry("user", "Add people and change their roles."),
         "token": Entry("token", "Create, list and revoke personal access tokens."),
+        "keys": Entry("keys", "Rotate the secret keys that credentials are sealed under."),
     },
 )
 

@@ -12,6 +12,7 @@ import click
 from gateway_proxy.cli.bootstrap import FirstSecrets, bootstrap, program_path, welcome
 from gateway_proxy.cli.config import read_config
 from gateway_proxy.cli.environment import Surroundings, read_surroundings
+from gateway_proxy.cli.key_check import check_keys
 from gateway_proxy.cli.runner_process import RunnerProcess
 from gateway_proxy.cli.supervisor import Supervisor, bind, server_config
 from gateway_proxy.domain.clock import SystemClock
@@ -132,6 +133,7 @@ async def _prepare(settings: Settings, wanted: Wanted, *, first_look: bool) -> F
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     await upgrade(settings.database_url)
     async with open_core(settings) as core:
+        await check_keys(core)
         secrets = await bootstrap(core) if first_look else None
         for state in wanted.states:
             report = await apply(core.database, core.keyring, core.hasher, core.clock, state)

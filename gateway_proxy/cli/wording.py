@@ -10,6 +10,8 @@ def sentences(error: errors.GatewayError) -> tuple[str, ...]:
     match error:
         case errors.SettingsInvalid(problems=problems) | errors.ConfigFileInvalid(problems=problems):
             return problems
+        case errors.SecretsUnreadable(problems=problems):
+            return problems
         case errors.StorageUnavailable():
             return ("the database cannot be reached; check GATEWAY_DATABASE_URL and that the database is running",)
         case errors.AlreadyExists(noun=noun, key=key):

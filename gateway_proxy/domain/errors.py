@@ -259,6 +259,13 @@ class SealBroken(SealingError):
     """A sealed value was altered, or moved to another row, column or tenant."""
 
 
+@dataclass(eq=False)
+class SecretsUnreadable(SealingError):
+    """Stored secrets do not open with the configured keys; each problem names where they stand, never a value."""
+
+    problems: tuple[str, ...]
+
+
 # --- configuration ------------------------------------------------------------------------------------------------
 class ConfigError(GatewayError):
     """What the operator wrote cannot be used."""

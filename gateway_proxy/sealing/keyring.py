@@ -54,12 +54,17 @@ class Keyring:
         """The ids of the keys in hex, the current one first. Not secret."""
         return tuple(key_id.hex() for key_id in self._ciphers)
 
+    @property
+    def current_header(self) -> bytes:
+        """What every value begins with that the first key has sealed."""
+        return _UNDER_KEYRING + self._current
+
     def seal(self, plaintext: bytes, *, context: str) -> bytes:
         """Encrypt for one place: version byte | key id (8) | nonce (12) | ciphertext and tag (security K1).
 
         `context` says where the value lives (see `row_context`) or what it is for; it must be given again to open.
         """
-        header = _UNDER_KEYRING + self._current
+        header = self.current_header
         nonce = os.urandom(NONCE_BYTES)
         sealed = self._ciphers[self._current].encrypt(nonce, plaintext, _aad(header, context))
         return header + nonce + sealed
@@ -82,7 +87,7 @@ class Keyring:
 
     def is_current(self, sealed: bytes) -> bool:
         """Whether a value is sealed under the first key, so that a rotation can pass over it."""
-        return sealed[:_HEADER_BYTES] == _UNDER_KEYRING + self._current
+        return sealed[:_HEADER_BYTES] == self.current_header
 
     def signing_keys(self, purpose: str) -> list[bytes]:
         """Keys for one kind of signature, the current one last (the order that itsdangerous wants)."""

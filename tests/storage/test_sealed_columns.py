@@ -1,6 +1,5 @@
 """Credentials at rest: nothing readable in a dump, nothing that opens elsewhere, keys that change; on both."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,14 +17,14 @@ from gateway_proxy.sealing.key_digests import KeyDigests
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.storage.sql import backends, key_probes, providers, static_keys
 from gateway_proxy.storage.sql.database import Database
-from gateway_proxy.storage.sql.sealed import SEALED_COLUMNS, count_by_key, reseal
+from gateway_proxy.storage.sql.resealing import count_sealed
+from gateway_proxy.storage.sql.sealed import SEALED_COLUMNS
 from gateway_proxy.storage.sql.tables import metadata
 from tests.storage.test_definitions import a_backend, a_provider
 from tests.support.clock import START
 from tests.support.factories import make_access_token, make_personal_token, make_tenant, make_user
 
 NEW = Keyring(["another-key-for-tests-that-is-long-0002"])
-BOTH = Keyring(["another-key-for-tests-that-is-long-0002", "a-key-for-tests-that-is-long-enough-0001"])
 
 
 async def put(database: Database, backend: Backend, keyring: Keyring) -> Backend:
@@ -173,54 +172,10 @@ async def test_a_lost_key_makes_only_its_own_definitions_unreadable(database: Da
     with pytest.raises(KeyUnknown) as error:
         await find(database, metadata.tables["backends"], acme.id, "old", NEW)
     assert error.value.key_id == keyring.key_ids[0]
-    assert await database.read(count_by_key) == {keyring.key_ids[0]: 4, NEW.key_ids[0]: 4}
+    assert await database.read(count_sealed) == {
+        ("backends", keyring.key_ids[0]): 4,
+        ("backends", NEW.key_ids[0]): 4,
+    }
     mended = await put(database, a_backend(acme.id, "old"), NEW)
     assert (mended.id, mended.revision) == (old.id, 2)
     assert await names(database, acme.id, NEW) == [("old", True), ("young", True)]
-
-
-async def test_rotation_seals_everything_anew_in_small_steps(database: Database, keyring: Keyring) -> None:
-    """Security K2, O1: old values open before, during and after; the old key can go when it is done."""
-    acme = await make_tenant(database)
-    for number in range(3):
-        await put(database, a_backend(acme.id, f"b{number}"), keyring)
-    provider = a_provider(acme.id)
-    await database.run(providers.put_provider, tenant_id=acme.id, provider=provider, keyring=keyring, now=START)
-    before = await database.read(backends.list_backends, tenant_id=acme.id, keyring=keyring)
-    steps = []
-    while done := await database.run(reseal, keyring=BOTH, limit=5):
-        steps.append(done)
-        assert await database.read(backends.list_backends, tenant_id=acme.id, keyring=BOTH) == before
-    assert steps == [5, 5, 4]
-    assert await database.read(count_by_key) == {NEW.key_ids[0]: 14}
-    assert await database.read(backends.list_backends, tenant_id=acme.id, keyring=NEW) == before
-    found = await database.read(providers.find_provider, tenant_id=acme.id, name="local", keyring=NEW)
-    assert found is not None
-    assert found.api_key == "sk-live"
-
-
-async def test_edits_during_a_rotation_are_not_set_back(database: Database, keyring: Keyring) -> None:
-    """Security F16: rotate under load."""
-    acme = await make_tenant(database)
-    for number in range(10):
-        await put(database, a_backend(acme.id, f"b{number}"), keyring)
-
-    async def rotate() -> None:
-        while await database.run(reseal, keyring=BOTH, limit=3):
-            pass
-
-    async def edit(number: int) -> None:
-        await put(database, replace(a_backend(acme.id, f"b{number}"), env={"N": f"edited-{number}"}), BOTH)
-
-    await asyncio.gather(rotate(), *(edit(number) for number in range(10)))
-    await rotate()
-    listed = await database.read(backends.list_backends, tenant_id=acme.id, keyring=NEW)
-    assert [backend.env for backend in listed] == [{"N": f"edited-{number}"} for number in range(10)]
-
-
-async def test_rotation_stops_at_a_value_that_no_key_opens(database: Database, keyring: Keyring) -> None:
-    """Security F16: a missing key is said, not passed over."""
-    acme = await make_tenant(database)
-    await put(database, a_backend(acme.id), keyring)
-    with pytest.raises(KeyUnknown):
-        await database.run(reseal, keyring=NEW)
