@@ -89,7 +89,7 @@ async def finish(
     status, body = answer
     if exchange.is_streaming:
         await exchange.write_last_event(body)
-    elif accept.json or status != 200:
+    elif (accept.json and not accept.prefers_sse) or status != 200:
         await exchange.answer_json(body, status, headers)
     else:
         await exchange.open_stream(headers)

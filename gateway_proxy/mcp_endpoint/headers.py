@@ -21,6 +21,8 @@ _READ: Final = _SINGLE | {b"accept", b"content-type", b"content-length", b"conte
 
 _JSON_RANGES: Final = ("application/json", "application/*", "*/*")
 _SSE_RANGES: Final = ("text/event-stream", "text/*", "*/*")
+_NOT_NAMED: Final = (0.0, 0)
+_WEIGHT: Final = re.compile(r"(?:^|;)\s*q\s*=\s*([01](?:\.[0-9]*)?)\s*(?:;|$)")
 
 
 @dataclass(slots=True)
@@ -83,23 +85,26 @@ def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> McpHeaders:
 
 @dataclass(frozen=True, slots=True)
 class Acceptable:
-    """The two shapes of an answer to a POST."""
+    """The two shapes of an answer to a POST. `prefers_sse` is for a client that takes both and names streams first."""
 
     json: bool
     sse: bool
+    prefers_sse: bool = False
 
 
 @lru_cache(maxsize=256)
 def read_accept(value: bytes) -> Acceptable:
-    """Read an Accept header (RFC 9110 §12.5.1): the most specific range decides. Only `q=0` is heard of the weights."""
-    wanted: dict[str, bool] = {}
-    for part in value.decode("latin-1").lower().split(","):
+    """Read an Accept header (RFC 9110 §12.5.1): the most specific range decides; of equal weights the first wins."""
+    ranges: dict[str, tuple[float, int]] = {}
+    for position, part in enumerate(value.decode("latin-1").lower().split(",")):
         kind, _, parameters = part.partition(";")
-        wanted[kind.strip()] = re.search(r"(?:^|;)\s*q\s*=\s*0(?:\.0*)?\s*(?:;|$)", parameters) is None
+        weight = _WEIGHT.search(parameters)
+        ranges[kind.strip()] = (1.0 if weight is None else float(weight[1]), -position)
     json, sse = (
-        next((wanted[each] for each in ranges if each in wanted), False) for ranges in (_JSON_RANGES, _SSE_RANGES)
+        next((ranges[each] for each in named if each in ranges), _NOT_NAMED) for named in (_JSON_RANGES, _SSE_RANGES)
     )
-    return Acceptable(json, sse)
+    takes_json, takes_sse = json[0] > 0, sse[0] > 0
+    return Acceptable(takes_json, takes_sse, takes_json and takes_sse and _SSE_RANGES[0] in ranges and sse > json)
 
 
 @lru_cache(maxsize=256)

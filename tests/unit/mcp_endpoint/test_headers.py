@@ -65,6 +65,7 @@ def test_a_character_that_no_header_may_have_makes_it_equal_nothing(value: str) 
         (b"application/*, text/*", True, True),
         (b"text/html", False, False),
         (b"", False, False),
+        (b"application/json;q=x", True, False),
         (b"application/jsonx", False, False),
         (b"*/*, application/json;q=0", False, True),
         (b"text/event-stream;q=0, text/*", False, False),
@@ -74,6 +75,25 @@ def test_a_character_that_no_header_may_have_makes_it_equal_nothing(value: str) 
 def test_accept_is_read_with_wildcards(value: bytes, json: bool, sse: bool) -> None:
     """RFC 9110 §12.5.1."""
     assert read_accept(value) == Acceptable(json, sse)
+
+
+@pytest.mark.parametrize(
+    ("value", "prefers"),
+    [
+        (b"application/json, text/event-stream", False),
+        (b"text/event-stream, application/json", True),
+        (b"application/json;q=0.5, text/event-stream", True),
+        (b"text/event-stream;q=0.5, application/json", False),
+        (b"text/event-stream, */*", True),
+        (b"*/*, text/event-stream", False),
+        (b"text/*, application/*", False),
+        (b"text/event-stream", False),
+        (b"*/*", False),
+    ],
+)
+def test_whoever_names_streams_first_prefers_them(value: bytes, prefers: bool) -> None:
+    """MCP 2025-11-25, Sending Messages 5: either shape is allowed, so the client's order decides."""
+    assert read_accept(value).prefers_sse is prefers
 
 
 def test_two_accept_lines_count_together_and_a_repeated_routing_header_is_noticed() -> None:

@@ -70,6 +70,13 @@ async def test_a_client_that_takes_only_streams_gets_one(client: McpClient) -> N
     assert "mcp-session-id" in reply.headers
 
 
+async def test_a_client_that_names_streams_first_gets_one(client: McpClient) -> None:
+    """MCP 2025-11-25, Sending Messages 5: the server may choose, and the client has said what it would."""
+    assert (await client.call("ping", accept="text/event-stream, application/json")).events[0]["result"] == {}
+    refused = await client.call("tools/list", {"cursor": 1}, accept="text/event-stream, application/json")
+    assert refused.events[0]["error"]["code"] == -32602
+
+
 async def test_a_client_that_takes_neither_is_told_what_there_is(client: McpClient) -> None:
     """RFC 9110 §15.5.7."""
     reply = await client.call("ping", accept="text/html")
