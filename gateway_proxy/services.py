@@ -48,6 +48,7 @@ from gateway_proxy.storage.sql.database import Database
 from gateway_proxy.storage.sql.housekeeping import Housekeeping
 from gateway_proxy.telemetry.audit import AuditTrail
 from gateway_proxy.telemetry.metrics import Metrics
+from gateway_proxy.telemetry.pulse import keep_pulse
 
 BROOM_SECONDS: Final = 2.0  # for the batch under way when the worker stops
 
@@ -125,6 +126,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         key_chain = await stack.enter_async_context(_key_chain(core, verifier, guard, limiter))
         relay = await stack.enter_async_context(_relay(core, redis, guard, sessions, audit, metrics))
         await stack.enter_async_context(_housekeeping(core))
+        await stack.enter_async_context(_pulse(metrics))
         yield Services(
             core=core,
             redis=redis,
@@ -181,6 +183,16 @@ async def _housekeeping(core: Core) -> AsyncIterator[None]:
     finally:
         broom.stop()
         await asyncio.wait({task}, timeout=BROOM_SECONDS)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _pulse(metrics: Metrics) -> AsyncIterator[None]:
+    task = asyncio.create_task(keep_pulse(metrics), name="pulse")
+    try:
+        yield
+    finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

@@ -7,7 +7,7 @@ adds them up; with one worker the values live in memory.
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 from gateway_proxy.telemetry.metrics_folder import held_still
 
@@ -22,6 +22,7 @@ REQUESTS: Final = Counter("gateway_requests_total", "Other MCP requests relayed"
 RESPONSES: Final = Counter(
     "gateway_http_responses_total", "HTTP responses by surface and status", ["surface", "status"]
 )
+TASKS: Final = Gauge("gateway_tasks", "Asyncio tasks that the workers hold at present", multiprocess_mode="livesum")
 
 
 class Metrics:
@@ -57,6 +58,10 @@ class Metrics:
         if counter is None:
             counter = self._responses[key] = RESPONSES.labels(surface, str(status))
         counter.inc()
+
+    def holds_tasks(self, number: int) -> None:
+        """Note how many tasks this worker holds now."""
+        TASKS.set(number)
 
     def page(self) -> bytes:
         """The metrics of all workers in the Prometheus text format."""

@@ -1,7 +1,8 @@
 """The folder in which several workers keep their counts, each in files of its own, so that a page can add them up.
 
 It lives as long as the supervisor that made it. What a dead worker counted is moved into one file for all the dead:
-counters never go back, and a worker that dies every minute leaves no pile of files. No metric is named here.
+counters never go back, and a worker that dies every minute leaves no pile of files. What it held is held by nobody any
+more and goes with it. No metric is named here.
 """
 
 import contextlib
@@ -27,6 +28,8 @@ _PREFIX: Final = "metrics-"
 _OWNER: Final = "owner"
 _TURN: Final = "turn"
 _GONE: Final = "gone"
+_HELD: Final = "gauge_live"
+"""How the library names files of gauges that count for living processes only."""
 
 
 class MetricsFolder:
@@ -50,9 +53,10 @@ class MetricsFolder:
         try:
             with contextlib.closing(_locked(self.path / _TURN, fcntl.LOCK_EX)):
                 for path in dead:
-                    counts = _read(path)
+                    counts = {} if path.name.startswith(_HELD) else _read(path)
                     path.unlink()  # first: counts that are lost with a full disk are better than counts twice
-                    _add(counts, self.path / f"{path.name.rpartition('_')[0]}_{_GONE}.db")
+                    if counts:
+                        _add(counts, self.path / f"{path.name.rpartition('_')[0]}_{_GONE}.db")
         except OSError as error:
             log.warning("metrics_of_a_dead_worker_lost", fault=type(error).__name__)
 

@@ -14,6 +14,7 @@ import os, sys
 from pathlib import Path
 from gateway_proxy.telemetry.metrics import Metrics
 metrics = Metrics(Path(sys.argv[1]))
+metrics.holds_tasks(int(sys.argv[2]))
 for _ in range(int(sys.argv[2])):
     metrics.tool_called("mcp", "ok", 0.01)
 if len(sys.argv) > 3:
@@ -69,10 +70,21 @@ def test_what_the_dead_counted_is_kept_in_one_file(folder: MetricsFolder) -> Non
     folder.gather({living})
 
     names = {path.name for path in folder.path.glob("*.db")}
-    assert names == {f"{kind}_{who}.db" for kind in ("counter", "histogram") for who in (living, "gone")}
+    counted = {f"{kind}_{who}.db" for kind in ("counter", "histogram") for who in (living, "gone")}
+    assert names == counted | {f"gauge_livesum_{living}.db"}
     page = count(folder, 0, show=True)
     assert total(page, 'gateway_tool_calls_total{outcome="ok",surface="mcp"}') == 11
     assert total(page, 'gateway_tool_call_seconds_count{surface="mcp"}') == 11
+
+
+def test_what_the_dead_held_counts_no_more(folder: MetricsFolder) -> None:
+    """A gauge says what is held now: the tasks of a dead worker are gone with it."""
+    living = int(count(folder, 5))
+    count(folder, 40)
+
+    folder.gather({living})
+
+    assert total(count(folder, 3, show=True), "gateway_tasks ") == 5 + 3
 
 
 def test_a_file_without_a_beginning_is_dropped(folder: MetricsFolder) -> None:
