@@ -56,7 +56,8 @@ class UpstreamRequest:
             meta["progressToken"] = Raw(token)
         if modern:
             _put_modern(meta, caller, capabilities)
-        elif meta and caller.modern:
+        elif caller.modern:
+            self.fields.pop("inputResponses", None)
             for name in MODERN_META:
                 meta.pop(name, None)
         if meta or self.meta is not None:

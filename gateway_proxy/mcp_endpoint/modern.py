@@ -21,6 +21,7 @@ from gateway_proxy.mcp_endpoint.config import EndpointConfig
 from gateway_proxy.mcp_endpoint.envelope import ClientNotification, Request, decode_message, is_batch
 from gateway_proxy.mcp_endpoint.errors import MODERN_STATUS, Refusal
 from gateway_proxy.mcp_endpoint.headers import McpHeaders
+from gateway_proxy.mcp_endpoint.input_requests import URL_ELICITATION_REQUIRED, settle
 from gateway_proxy.mcp_endpoint.parameters import (
     CLIENT_CAPABILITIES_KEY,
     PROTOCOL_VERSION_KEY,
@@ -37,7 +38,7 @@ from gateway_proxy.mcp_endpoint.parameters import (
 )
 from gateway_proxy.mcp_endpoint.parked_calls import ParkedCalls, Parking
 from gateway_proxy.mcp_endpoint.post import Post
-from gateway_proxy.mcp_endpoint.request_states import RequestStates, State, digest_of
+from gateway_proxy.mcp_endpoint.request_states import RequestStates, digest_of
 from gateway_proxy.mcp_endpoint.routing import Requester, TenantCatalog, ToolCaller
 from gateway_proxy.mcp_endpoint.subscriptions import Subscriptions
 from gateway_proxy.mcp_endpoint.versions import MODERN_VERSIONS
@@ -74,6 +75,11 @@ KNOWN_NOTIFICATIONS: Final = frozenset(
     }
 )
 
+REPLACED: Final[Mapping[int, int]] = {
+    wire.RESOURCE_NOT_FOUND: wire.INVALID_PARAMS,
+    URL_ELICITATION_REQUIRED: wire.INTERNAL_ERROR,
+}
+"""Codes of older revisions that 2026-07-28 must not send, and what is sent instead (Error Codes)."""
 
 ASKING: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 """Requests that may be answered with `input_required`."""
@@ -209,8 +215,7 @@ class ModernLeg:
                 responses = optional_object(inputs.input_responses, "params.inputResponses")
 
         def answer(final: Result | Failure) -> Answer:
-            if isinstance(final, Result) and final.modern and b'"input_required"' in final.raw:
-                final = self._with_sealed_state(ctx, target, final)
+            final = settle(final, self._states, ctx, target, caller=caller, params=request.params)
             return _answer(request, conversation.complete, final)
 
         def park(messages: Messages, question: ServerRequest) -> Result:
@@ -233,15 +238,6 @@ class ModernLeg:
             messages = self._parked_calls.claim_elsewhere(ctx, state, responses, digest_of(request.params))
         await relay_call(post.exchange, post.accept, messages, answer, park=park)
 
-    def _with_sealed_state(self, ctx: TenantContext, target: str, result: Result) -> Result:
-        """A backend's `input_required`, its state sealed for this user, this backend and this request."""
-        fields = _fields_decoder.decode(result.raw)
-        if bytes(fields.get("resultType", b"")) != b'"input_required"' or "requestState" not in fields:
-            return result
-        state = State(target, backend_id=result.backend_id, inner=bytes(fields["requestState"]))
-        fields["requestState"] = msgspec.Raw(wire.to_json(self._states.seal(ctx, state)))
-        return Result(wire.to_json(fields), modern=True, backend_id=result.backend_id)
-
     async def _hear(self, post: Post, message: ClientNotification, version: str) -> None:
         """Pass on what the gateway does not know. Cancelling is closing the stream in this era, and no notification."""
         if message.method in KNOWN_NOTIFICATIONS:
@@ -254,7 +250,7 @@ def _answer(request: Request, complete: Callable[[bytes], bytes], final: Result 
     """The response; `complete` adds to a result what 2026-07-28 requires of it."""
     if isinstance(final, Result):
         return 200, wire.result_message(request.id, complete(final.raw))
-    code = wire.INVALID_PARAMS if final.code == wire.RESOURCE_NOT_FOUND else final.code
+    code = REPLACED.get(final.code, final.code)
     return MODERN_STATUS.get(code, 200), wire.error_message(request.id, code, final.message, final.data)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from gateway_proxy.backends.caller import Caller
+from gateway_proxy.backends.caller import SERVER_REQUESTS, Caller
 from gateway_proxy.backends.envelope import one_line, read_failure
 from gateway_proxy.backends.exchange import Exchange
 from gateway_proxy.backends.messages import Failure, Result, ServerRequest, UpstreamMessage
@@ -100,7 +100,9 @@ class InputRounds:
             raise BackendMisbehaved(self._backend.name, "it asked its client too many questions during one call")
         for question in questions.values():
             if question.method not in self._methods:
-                return Failure(CAPABILITY_MISSING, f"The server needs a client that supports {question.method[:64]!r}")
+                data = msgspec.json.encode({"requiredCapabilities": {SERVER_REQUESTS.get(question.method, "?"): {}}})
+                words = f"The server needs a client that supports {question.method[:64]!r}"
+                return Failure(CAPABILITY_MISSING, words, data)
         return None
 
     def _ask(self, required: InputRequired) -> list[ServerRequest]:

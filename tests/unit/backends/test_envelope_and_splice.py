@@ -70,14 +70,15 @@ def test_params_that_are_no_object_are_refused(params: bytes) -> None:
 
 
 def test_modern_meta_is_ours_towards_modern_backends_and_absent_towards_legacy_ones() -> None:
-    """relay.md 6: `_meta` protocolVersion, clientInfo and clientCapabilities when eras differ."""
+    """relay.md 6: `inputResponses` and `_meta` protocolVersion, clientInfo and clientCapabilities when eras differ."""
     params = (
         b'{"name":"x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",'
-        b'"io.modelcontextprotocol/clientCapabilities":{"sampling":{}},"mine":1}}'
+        b'"io.modelcontextprotocol/clientCapabilities":{"sampling":{}},"mine":1},"inputResponses":{"k":{}}}'
     )
     legacy = read_request("tools/call", params).write_params(b"1", modern=False, caller=MODERN, capabilities=b"{}")
     assert json.loads(legacy) == {"name": "x", "_meta": {"mine": 1}}
     modern = read_request("tools/call", params).write_params(b"1", modern=True, caller=MODERN, capabilities=b'{"a":{}}')
+    assert json.loads(modern)["inputResponses"] == {"k": {}}
     assert json.loads(modern)["_meta"] == {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {"a": {}},
