@@ -12,17 +12,22 @@ _PR_SET_PDEATHSIG: Final = 1
 _LOOK_SECONDS: Final = 1.0
 
 
-def end_with_parent() -> None:
-    """From now on the parent's death is our SIGTERM: the server drains as on any stop. For spawned processes only."""
-    parent = multiprocessing.parent_process()
-    if parent is None or parent.pid is None:
+def end_with_parent(parent: int | None = None) -> None:
+    """From now on the parent's death is our SIGTERM: a server drains as on any stop.
+
+    `parent` is its process id, by default that of the process that spawned us; without one nothing happens.
+    """
+    spawner = multiprocessing.parent_process()
+    if parent is None and spawner is not None:
+        parent = spawner.pid
+    if parent is None:
         return
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent.pid:  # it died before we asked
+        if os.getppid() != parent:  # it died before we asked
             os.kill(os.getpid(), signal.SIGTERM)
     else:
-        threading.Thread(target=_watch, args=(parent.pid,), daemon=True, name="parent-watch").start()
+        threading.Thread(target=_watch, args=(parent,), daemon=True, name="parent-watch").start()
 
 
 def _watch(parent: int) -> None:

@@ -1,42 +1,30 @@
-"""`gateway-proxy serve`: prepare the database, start the runner, supervise the workers."""
+"""`gateway-proxy serve`: prepare the database, start the runner, supervise the workers.
+
+This process becomes the supervisor and stays: what only preparing needs may not be imported here (ADR 12).
+"""
 
 import asyncio
 import importlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from gateway_proxy.cli.bootstrap import FirstSecrets, bootstrap, program_path, welcome
-from gateway_proxy.cli.config import read_config
 from gateway_proxy.cli.environment import Surroundings, read_surroundings
-from gateway_proxy.cli.key_check import check_keys
+from gateway_proxy.cli.preparing import Preparing, prepare_here
 from gateway_proxy.cli.runner_process import RunnerProcess
 from gateway_proxy.cli.supervisor import Supervisor, bind, server_config
+from gateway_proxy.cli.wanted import Wanted, read_wanted
+from gateway_proxy.cli.welcome import program_path, welcome
 from gateway_proxy.domain.clock import SystemClock
 from gateway_proxy.domain.errors import NotFound
-from gateway_proxy.provisioning.apply import apply
-from gateway_proxy.provisioning.desired_state import DEFAULT_TENANT, DesiredState
-from gateway_proxy.provisioning.environment_aliases import desired_state_from_environment
-from gateway_proxy.services import open_core
 from gateway_proxy.settings import Settings, extend_process_environment
-from gateway_proxy.storage.sql.migrate import upgrade
 from gateway_proxy.telemetry.logs import configure_logs, get_log
 from gateway_proxy.telemetry.metrics_folder import ENVIRONMENT_NAME, MetricsFolder
 
 log = get_log(__name__)
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is to be applied before serving: the file first, then what older environment names add."""
-
-    states: tuple[DesiredState, ...]
-    notices: tuple[str, ...]
 
 
 @click.command()
@@ -81,15 +69,22 @@ def serve(
     surroundings = read_surroundings({key: value for key, value in given.items() if value is not None})
     settings, clock = surroundings.settings, SystemClock()
     configure_logs(settings.log_level)
-    wanted = _read_wanted(config or surroundings.older_config, surroundings.environ)
+    wanted = read_wanted(config or surroundings.older_config, surroundings.environ)
     _log_start(surroundings, wanted)
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     if transport == "stdio":
         _serve_stdio(settings, wanted, surroundings, first_look=first_look)
         return
     listener = bind(settings, clock)
-    secrets = asyncio.run(_prepare(settings, wanted, first_look=first_look))
+    preparing = Preparing(settings, wanted, first_look=first_look)
     extend_process_environment(surroundings.changes)
     runner = _start_runner(settings, surroundings, clock, instance=settings.port)
+    try:
+        secrets = preparing.wait()
+    except BaseException:
+        if runner is not None:
+            runner.stop()
+        raise
     if first_look:
         click.echo(welcome(settings.public_url, secrets, program=program_path()))
     Supervisor(server_config(settings), listener, runner, _share_metrics(settings), clock).serve()
@@ -97,7 +92,7 @@ def serve(
 
 def _serve_stdio(settings: Settings, wanted: Wanted, surroundings: Surroundings, *, first_look: bool) -> None:
     """One client on standard input and output, served by this very process, with a runner of its own."""
-    asyncio.run(_prepare(settings, wanted, first_look=first_look))
+    prepare_here(settings, wanted, first_look=first_look)
     runner = _start_runner(settings, surroundings, SystemClock(), instance=os.getpid())
     application = importlib.import_module("gateway_proxy.app.stdio")  # the supervisor of HTTP stays free of the app
     try:
@@ -109,39 +104,11 @@ def _serve_stdio(settings: Settings, wanted: Wanted, surroundings: Surroundings,
             runner.stop()
 
 
-def _read_wanted(config: Path | None, environ: Mapping[str, str]) -> Wanted:
-    """The file is the whole truth about the tenants in it: environment names add only where it has no say."""
-    aliases, notices = desired_state_from_environment(environ)
-    if config is None:
-        return Wanted((aliases,) if aliases.tenants else (), tuple(notices))
-    state = read_config(config, environ)
-    if aliases.tenants and state.find_tenant(DEFAULT_TENANT) is not None:
-        ignored = tuple(f"{notice} (ignored: {config} has that tenant)" for notice in notices)
-        return Wanted((state,), ignored)
-    return Wanted((state, aliases) if aliases.tenants else (state,), tuple(notices))
-
-
 def _log_start(surroundings: Surroundings, wanted: Wanted) -> None:
     settings = surroundings.settings
     log.info("gateway_starting", gateway=settings.name, public_url=settings.public_url, workers=settings.workers)
     for notice in (*surroundings.notices, *wanted.notices):
         log.warning("older_environment_name", notice=notice)
-
-
-async def _prepare(settings: Settings, wanted: Wanted, *, first_look: bool) -> FirstSecrets | None:
-    """Schema, first state, configuration: everything that has to be in the database before a worker looks."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    await upgrade(settings.database_url)
-    async with open_core(settings) as core:
-        await check_keys(core)
-        secrets = await bootstrap(core) if first_look else None
-        for state in wanted.states:
-            report = await apply(core.database, core.keyring, core.hasher, core.clock, state)
-            for change in report.changes:
-                log.info("configuration_changed", change=str(change))
-            for notice in report.notices:
-                log.warning("configuration_not_applied", notice=notice)
-        return secrets
 
 
 def _share_metrics(settings: Settings) -> MetricsFolder | None:

@@ -1,0 +1,35 @@
+"""Schema, first state, configuration: everything that has to be in the database before a worker looks.
+
+For `serve` over HTTP this runs in a process of its own (`preparing`), so nothing that the supervisor keeps may be here.
+"""
+
+from gateway_proxy.cli.bootstrap import bootstrap
+from gateway_proxy.cli.key_check import check_keys
+from gateway_proxy.cli.wanted import Wanted
+from gateway_proxy.cli.welcome import FirstSecrets
+from gateway_proxy.provisioning.apply import apply
+from gateway_proxy.services import open_core
+from gateway_proxy.settings import Settings
+from gateway_proxy.storage.sql.migrate import upgrade
+from gateway_proxy.telemetry.logs import get_log
+
+log = get_log(__name__)
+
+
+async def prepare(settings: Settings, wanted: Wanted, *, first_look: bool) -> FirstSecrets | None:
+    """Bring the database to what this version and `wanted` say; the secrets of a first look, if they are new.
+
+    Raises:
+        GatewayError: It cannot be done, or a configuration does not hold.
+    """
+    await upgrade(settings.database_url)
+    async with open_core(settings) as core:
+        await check_keys(core)
+        secrets = await bootstrap(core) if first_look else None
+        for state in wanted.states:
+            report = await apply(core.database, core.keyring, core.hasher, core.clock, state)
+            for change in report.changes:
+                log.info("configuration_changed", change=str(change))
+            for notice in report.notices:
+                log.warning("configuration_not_applied", notice=notice)
+        return secrets
