@@ -34,7 +34,7 @@ class Envelope(msgspec.Struct):
 
 
 class _Error(msgspec.Struct):
-    code: int = -32603
+    code: int
     message: str = ""
     data: Raw = EMPTY
 
@@ -89,10 +89,15 @@ def raw_bytes(raw: Raw) -> bytes:
 
 def read_failure(error: Raw) -> Failure:
     """The JSON-RPC error object of a response; a malformed one becomes an internal error."""
+    return find_failure(error) or Failure(-32603, "The backend answered with a malformed error.")
+
+
+def find_failure(error: Raw) -> Failure | None:
+    """The same; None for what is no JSON-RPC error, as other servers write `{"error":"…"}` under an error status."""
     try:
         found = _error.decode(error)
     except (msgspec.MsgspecError, RecursionError):
-        return Failure(-32603, "The backend answered with a malformed error.")
+        return None
     return Failure(found.code, found.message, raw_bytes(found.data) if bytes(found.data) else None)
 
 

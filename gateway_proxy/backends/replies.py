@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from gateway_proxy.backends.envelope import read_envelopes, read_failure
+from gateway_proxy.backends.envelope import find_failure, read_envelopes
 from gateway_proxy.backends.messages import Failure
-from gateway_proxy.backends.runner_http import read_retry_after
+from gateway_proxy.backends.runner_http import find_refusal, read_retry_after
 from gateway_proxy.domain.errors import (
     BackendMisbehaved,
     BackendRefusedCredentials,
@@ -38,7 +38,7 @@ async def check_reply(reply: Reply, backend: str, *, has_session: bool) -> Failu
         await reply.close()
         raise BackendMisbehaved(backend, "its answer is compressed although we asked for plain")
     retry_after = read_retry_after(reply.header("retry-after"))
-    failure = await _read_error(reply)
+    failure, refusal = await _read_error(reply)
     if has_session and (status == 404 or (status == 400 and _is_about_session(failure))):
         raise SessionExpired
     if status in (401, 403):
@@ -46,24 +46,25 @@ async def check_reply(reply: Reply, backend: str, *, has_session: bool) -> Failu
     if failure is not None and status not in (429, 502, 503, 504):
         return failure
     if status >= 500 or status == 429:
-        raise BackendUnavailable(backend, retry_after, f"it answered with status {status}")
+        raise BackendUnavailable(backend, retry_after, refusal or f"it answered with status {status}")
     if 300 <= status < 400:
         raise BackendMisbehaved(backend, "it answered with a redirect, and redirects are not followed")
     raise BackendMisbehaved(backend, f"it answered with status {status}")
 
 
-async def _read_error(reply: Reply) -> Failure | None:
-    """The JSON-RPC error in the body, if that is what it holds."""
+async def _read_error(reply: Reply) -> tuple[Failure | None, str | None]:
+    """The JSON-RPC error in the body, if that is what it holds; else why the runner refused, if it was the runner."""
     try:
         body = await reply.read(limit=ERROR_LIMIT, timeout=ERROR_TIMEOUT)
         envelopes = read_envelopes(body)
     except (EgressError, ValueError):
-        return None
+        return None, None
     finally:
         await reply.close()
     if len(envelopes) == 1 and envelopes[0].error:
-        return read_failure(envelopes[0].error)
-    return None
+        failure = find_failure(envelopes[0].error)
+        return failure, find_refusal(body) if failure is None else None
+    return None, None
 
 
 def _is_about_session(failure: Failure | None) -> bool:

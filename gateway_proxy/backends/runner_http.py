@@ -133,11 +133,15 @@ def read_retry_after(value: str | None) -> float | None:
     return min(float(value), 3600.0)
 
 
-def _reason_of(status: int, body: bytes) -> str:
+def find_refusal(body: bytes) -> str | None:
+    """What the runner refused and why, in our words; None for a body that is not the runner's."""
     try:
-        code = msgspec.json.decode(body, type=_Refusal).error
+        return _REASONS.get(msgspec.json.decode(body, type=_Refusal).error)
     except msgspec.MsgspecError:
-        code = ""
+        return None
+
+
+def _reason_of(status: int, body: bytes) -> str:
     if status == 401:
         return "the runner refused our key"
-    return _REASONS.get(code, "the runner refused it")
+    return find_refusal(body) or "the runner refused it"

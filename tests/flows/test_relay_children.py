@@ -251,6 +251,15 @@ async def test_what_the_runner_refuses_is_said_in_our_words(
         assert (found.state, found.problem) == ("failing", words)
 
 
+async def test_a_child_that_ends_at_once_is_said_not_to_start(runner: RunnerProcess) -> None:
+    """The runner's own refusals are no JSON-RPC errors of the child."""
+    backend = stdio_backend("gone", id=f"gone-{time.time_ns()}", command=sys.executable, args=("-c", ""))
+    async with open_relay([backend], runner=str(runner.socket), runner_key=KEY) as relay:
+        with pytest.raises(BackendUnavailable) as caught:
+            await call(relay, "gone__x")
+        assert caught.value.reason == "it could not be started"
+
+
 async def test_a_missing_runner_or_a_wrong_key_is_said_clearly(fake_runner: FakeRunner, tmp_path: Path) -> None:
     """Bad configuration is a clear error and no time-out."""
     for path, key, words in (

@@ -127,6 +127,14 @@ async def _overloaded(http: Http) -> None:
     await http.raw(503, b"busy", {"retry-after": "9"})
 
 
+async def _error_of_its_own(http: Http) -> None:
+    await http.raw(500, b'{"error":"Internal Server Error"}')
+
+
+async def _error_without_code(http: Http) -> None:
+    await http.raw(400, b'{"error":{"message":"no","type":"bad"}}')
+
+
 async def _deep(http: Http) -> None:
     await http.raw(200, b'{"jsonrpc":"2.0","id":%b,"result":' % json.dumps(http.message["id"]).encode() + b"[" * 99999)
 
@@ -142,7 +150,8 @@ async def _deep(http: Http) -> None:
         (_garbage_event, BackendMisbehaved), (_half_body, BackendMisbehaved), (_bad_request, BackendMisbehaved),
         (_deep, BackendMisbehaved), (_big_json, ResultTooLarge), (_big_event, ResultTooLarge),
         (_big_error, BackendUnavailable), (_unauthorized, BackendRefusedCredentials),
-        (_forbidden, BackendRefusedCredentials), (_overloaded, BackendUnavailable),
+        (_forbidden, BackendRefusedCredentials), (_error_of_its_own, BackendUnavailable),
+        (_error_without_code, BackendMisbehaved), (_overloaded, BackendUnavailable),
     ],
 )  # fmt: skip
 async def test_a_broken_answer_is_one_clear_error_and_the_next_call_works(
