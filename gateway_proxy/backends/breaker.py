@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway_proxy.domain.clock import Clock
+from gateway_proxy.domain.errors import GatewayError
 
 FAILURES: Final = 5
 FIRST_PAUSE: Final = 2.0
@@ -13,10 +14,14 @@ PROBE_SECONDS: Final = 30.0
 
 @dataclass(slots=True)
 class Breaker:
-    """Closed, open until a moment, or half-open with one probe under way. Times in seconds."""
+    """Closed, open until a moment, or half-open with one probe under way. Times in seconds.
+
+    `last_error` is of the latest failure, for whoever wants to know why it is open.
+    """
 
     clock: Clock
     failures: int = 0
+    last_error: GatewayError | None = None
     _pause: float = FIRST_PAUSE
     _open_until: float = 0.0
     _is_open: bool = False
@@ -45,9 +50,10 @@ class Breaker:
             self._pause = FIRST_PAUSE
             self._is_open = self._is_probing = False
 
-    def failed(self) -> None:
+    def failed(self, error: GatewayError) -> None:
         """The backend did not answer, or not in the protocol. Calls that were under way at the break count once."""
         self.failures += 1
+        self.last_error = error
         if self._is_open and not self._is_probing:
             return
         if self._is_open or self.failures >= FAILURES:

@@ -143,7 +143,7 @@ class Exchange:
     def _count(self, error: RelayError) -> None:
         """Neither a large result nor a client that does not answer is a fault of the backend."""
         if not isinstance(error, ResultTooLarge) and not (self._unanswered and isinstance(error, BackendTimeout)):
-            self._breaker.failed()
+            self._breaker.failed(error)
 
     async def close(self) -> None:
         """Let go of the call; without a response yet, the backend is told that it is cancelled."""

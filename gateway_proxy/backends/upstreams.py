@@ -36,6 +36,7 @@ from gateway_proxy.domain.errors import (
     BackendTimeout,
     BackendUnavailable,
     EgressError,
+    GatewayError,
 )
 
 NOBODY: Final = Caller(None, "2025-11-25", GATEWAY_INFO, b"{}", modern=False)
@@ -101,8 +102,8 @@ class Upstreams:
         try:
             standing = self._pool.stand(backend, "", NOBODY_MODERN) if modern else _shared(backend)
             _, session = await self._pool.get(standing, backend, "", NOBODY_MODERN if modern else NOBODY, deadline)
-        except (BackendUnavailable, BackendMisbehaved, BackendTimeout):
-            breaker.failed()
+        except (BackendUnavailable, BackendMisbehaved, BackendTimeout) as error:
+            breaker.failed(error)
             raise
         session.was_used = True
         return session.introduction
@@ -182,6 +183,11 @@ class Upstreams:
         self._breakers[backend.id] = (backend.revision, breaker)
         return breaker
 
+    def trouble_of(self, backend: Backend) -> GatewayError | None:
+        """Why the backend is left alone at the moment; None when it is not."""
+        breaker = self.breaker_of(backend)
+        return breaker.last_error if breaker.is_open else None
+
     def notes_of(self, backend: Backend) -> tuple[str, ...]:
         """What the backend has and the gateway does not offer, in phrases of ours."""
         return self._openapi.notes_of(backend)
@@ -236,10 +242,11 @@ class Upstreams:
             except SessionExpired:
                 raise BackendMisbehaved(backend.name, "it does not know the session that it has just opened") from None
         except EgressError as error:
-            breaker.failed()
-            raise relay_error(backend.name, error, seconds=deadline.seconds) from None
-        except (BackendUnavailable, BackendMisbehaved, BackendTimeout):
-            breaker.failed()
+            problem = relay_error(backend.name, error, seconds=deadline.seconds)
+            breaker.failed(problem)
+            raise problem from None
+        except (BackendUnavailable, BackendMisbehaved, BackendTimeout) as error:
+            breaker.failed(error)
             raise
 
     def _check_usable(self, backend: Backend) -> Breaker:

@@ -115,7 +115,7 @@ class Catalog:
         """
         held = await self._held(ctx.tenant.id)
         held.tools.touch()
-        return [status_of(ctx, held, backend) for backend in held.backends]
+        return [status_of(ctx, held, backend, self._upstreams.trouble_of(backend)) for backend in held.backends]
 
     async def find_route(self, ctx: TenantContext, name: str) -> Route:
         """Where the listed name of a tool, or the dotted alias `<server>.<tool>`, leads.

@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Final
 
 from gateway_proxy.domain.backend import Backend
+from gateway_proxy.domain.errors import GatewayError
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS, ListKind
-from gateway_proxy.router.shelf import State
+from gateway_proxy.router.shelf import State, describe
 from gateway_proxy.router.tenant_lists import TenantLists
 
 MAX_NOTES: Final = 20
@@ -29,7 +30,8 @@ class BackendStatus:
     templates: int = 0
 
 
-def status_of(ctx: TenantContext, held: TenantLists, backend: Backend) -> BackendStatus:
+def status_of(ctx: TenantContext, held: TenantLists, backend: Backend, trouble: GatewayError | None) -> BackendStatus:
+    """`trouble` is why the backend is left alone after failures in a row, be they of calls or of lists."""
     tools = held.tools.shelves[backend.id]
     counts: dict[ListKind, int] = {}
     problems: list[str] = []
@@ -42,6 +44,8 @@ def status_of(ctx: TenantContext, held: TenantLists, backend: Backend) -> Backen
             problems.append(label + shelf.problem)
         noted = () if shelf.snapshot is None else shelf.snapshot.notes
         notes += [label + note for note in (*noted, *kind_list.view(ctx).clashes.get(backend.name, ()))]
+    if trouble is not None and not problems:
+        problems.append(f"its calls fail, and it is left alone for a while: {describe(trouble)}")
     return BackendStatus(
         name=backend.name,
         transport=backend.transport.value,

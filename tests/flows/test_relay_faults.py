@@ -277,10 +277,14 @@ async def test_a_dead_backend_is_left_alone_for_a_while_and_found_again() -> Non
         assert caught.value.retry_after is not None
         assert len(backend.seen) == asked
         assert len(texts(await call(relay, "other__echo"))) == 1
+        calc, other = await relay.catalog.status(make_context())
+        assert (calc.state, other.state, other.problem) == ("failing", "ready", None)
+        assert calc.problem == "its calls fail, and it is left alone for a while: it answered with status 503"
         backend.tools["echo"] = working
         relay.clock.advance(FIRST_PAUSE)
         assert len(texts(await call(relay, "calc__echo"))) == 1
         assert len(texts(await call(relay, "calc__echo"))) == 1
+        assert [each.problem for each in await relay.catalog.status(make_context())] == [None, None]
 
 
 async def test_nobody_listening_is_unavailable_at_once() -> None:

@@ -78,10 +78,11 @@ class OpenApiServices:
         except ReplyTooLarge as error:
             raise ResultTooLarge(backend.name, error.limit) from None
         except EgressError as error:
-            breaker.failed()
-            raise relay_error(backend.name, error, seconds=deadline.seconds) from None
-        except BackendTimeout:
-            breaker.failed()
+            problem = relay_error(backend.name, error, seconds=deadline.seconds)
+            breaker.failed(problem)
+            raise problem from None
+        except BackendTimeout as error:
+            breaker.failed(error)
             raise
         except (BackendMisbehaved, BackendRefusedCredentials):
             breaker.succeeded()  # it is there, and says no

@@ -9,8 +9,11 @@ from gateway_proxy.backends.breaker import FAILURES, FIRST_PAUSE, LONGEST_PAUSE,
 from gateway_proxy.backends.caller import Caller
 from gateway_proxy.backends.session_key import SessionKey, allowed_for, isolation_of, part_of
 from gateway_proxy.domain.backend import Backend
+from gateway_proxy.domain.errors import BackendTimeout
 from tests.support.clock import FakeClock
 from tests.support.relay_rooms import LEGACY, RELAYING, http_backend, stdio_backend
+
+DOWN = BackendTimeout("calc", 5)
 
 
 def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_call_try_again() -> None:
@@ -18,20 +21,21 @@ def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_call_try_again() -
     clock = FakeClock()
     breaker = Breaker(clock)
     for _ in range(FAILURES - 1):
-        breaker.failed()
+        breaker.failed(DOWN)
     breaker.succeeded()
     for _ in range(FAILURES):
         assert breaker.pause_left() == 0
-        breaker.failed()
+        breaker.failed(DOWN)
     assert breaker.is_open
+    assert breaker.last_error is DOWN
     assert breaker.pause_left() == FIRST_PAUSE
     for _ in range(50):
-        breaker.failed()  # calls that were under way when it broke
+        breaker.failed(DOWN)  # calls that were under way when it broke
     assert breaker.pause_left() == FIRST_PAUSE
     clock.advance(FIRST_PAUSE)
     assert breaker.pause_left() == 0
     assert breaker.pause_left() == PROBE_SECONDS
-    breaker.failed()
+    breaker.failed(DOWN)
     assert breaker.pause_left() == FIRST_PAUSE * 2
     clock.advance(FIRST_PAUSE * 2)
     assert breaker.pause_left() == 0
@@ -46,7 +50,7 @@ def test_pauses_grow_to_a_limit() -> None:
     for _ in range(FAILURES + 20):
         clock.advance(breaker.pause_left())
         assert breaker.pause_left() == 0
-        breaker.failed()
+        breaker.failed(DOWN)
     assert breaker.pause_left() == LONGEST_PAUSE
 
 
