@@ -27,6 +27,7 @@ from openai_routes.turn import (
     Message,
     ProviderApi,
     ReasoningDelta,
+    Spent,
     TextDelta,
     TurnEnded,
     TurnRequest,
@@ -109,6 +110,10 @@ class AgentLoop:
         self._usage: Usage = NO_USAGE
         self._rounds = 0
         self._calls = 0
+
+    def spent(self) -> Spent:
+        """What it has cost until now."""
+        return Spent(self._usage, self._rounds, self._calls)
 
     async def run(self) -> AsyncGenerator[list[LoopEvent], None]:
         """Yield what happens, in batches; the last event is a LoopEnded. Closing it cancels provider and tools.

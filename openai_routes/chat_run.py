@@ -71,13 +71,13 @@ class ChatRuns:
     async def _run(
         self, inbound: Inbound, target: Target, prepared: LoopRequest, task: str | None
     ) -> AsyncGenerator[list[LoopEvent], None]:
+        loop = AgentLoop(prepared, self.clock)
         async with (
-            self.recorder.record(inbound.ctx, target, prepared.model, task) as record,
-            aclosing(AgentLoop(prepared, self.clock).run()) as batches,
+            self.recorder.record(inbound.ctx, target, prepared.model, task, loop.spent) as record,
+            aclosing(loop.run()) as batches,
         ):
             async for batch in batches:
-                if type(batch[-1]) is LoopEnded:
-                    record.ended = batch[-1]
+                record.is_complete = type(batch[-1]) is LoopEnded
                 yield batch
 
     async def _introduction(self, inbound: Inbound, request: ChatRequest) -> Iterable[str]:

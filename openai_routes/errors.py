@@ -319,6 +319,13 @@ def wire_error(error: BaseException) -> WireError:
     return WireError(500, "The gateway failed to answer.", "server_error", code="internal_error")
 
 
+def reason_of(error: BaseException) -> str:
+    """The name of the reason, for metrics; `InternalError` for what is none of ours."""
+    if isinstance(error, FailedAfterTools):
+        return reason_of(error.cause)
+    return type(error).__name__ if isinstance(error, domain.GatewayError) else "InternalError"
+
+
 def mapped_reasons() -> Iterator[type[domain.GatewayError]]:
     """The classes that have an entry of their own, for the test that every leaf is mapped."""
     return iter(_TABLE)

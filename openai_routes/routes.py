@@ -8,6 +8,7 @@ from starlette.routing import Route
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.provider import Provider
 from gateway_proxy.telemetry.audit import AuditTrail
+from gateway_proxy.telemetry.metrics import Metrics
 from openai_routes.assistants import ModelDirectory
 from openai_routes.chat_completions import ChatCompletions
 from openai_routes.chat_run import ChatRuns
@@ -39,6 +40,7 @@ class OpenAIDeps:
     turns: KeptTurns
     connections: ProviderConnections
     audit: AuditTrail
+    metrics: Metrics
     clock: Clock
     is_still_welcome: IsStillWelcome | None = None
 
@@ -55,7 +57,7 @@ def openai_routes(deps: OpenAIDeps) -> list[Route]:
     bridge = ToolBridge(deps.catalog)
     offered = OfferedModels(deps.connections, deps.clock)
     preparation = Preparation(bridge, deps.calls, deps.turns, api_of, offered)
-    recorder = ChatRecorder(deps.audit, deps.clock)
+    recorder = ChatRecorder(deps.audit, deps.metrics, deps.clock)
     models = Models(deps.directory, int(deps.clock.now().timestamp()))
     runs = ChatRuns(deps.directory, bridge, preparation, recorder, deps.clock)
     chat = ChatCompletions(runs, deps.clock)

@@ -37,6 +37,8 @@ class Target:
     strips_thoughts: bool = False
     result_limit: int = RESULT_LIMIT
     task_model: str | None = None
+    is_plain: bool = False
+    """Whether the name is the client's own word for a model of the provider, and no name of ours."""
 
 
 def find_target(models: TenantModels, name: str) -> Target | None:
@@ -57,7 +59,7 @@ def find_target(models: TenantModels, name: str) -> Target | None:
     provider = models.providers.get("default")
     if provider is None:
         raise ModelUnknown(name)
-    return Target(name, provider, name)
+    return Target(name, provider, name, is_plain=True)
 
 
 def _of_gateway(models: TenantModels) -> Target | None:

@@ -117,6 +117,14 @@ class LoopEnded(msgspec.Struct, frozen=True):
     calls: int
 
 
+class Spent(msgspec.Struct, frozen=True):
+    """What a chat has cost so far. The tokens of a turn are known when it is over, and not of one that broke off."""
+
+    usage: Usage
+    rounds: int
+    calls: int
+
+
 TurnEvent = TextDelta | ReasoningDelta | RefusalDelta | Annotated | CallDelta | TurnEnded
 
 LoopEvent = (

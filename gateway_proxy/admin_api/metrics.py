@@ -1,4 +1,4 @@
-"""GET /metrics: the counters of all workers for Prometheus."""
+"""GET /metrics: the counters of all workers for Prometheus. A tenant's administrator sees no other tenant's name."""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway_proxy.telemetry.metrics import Metrics
+from gateway_proxy.tenancy.middleware import find_tenant_context
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -20,5 +21,6 @@ class MetricsPage:
 
     async def handle(self, request: Request) -> Response:
         """Answer with the Prometheus text format."""
-        page = await asyncio.to_thread(self.metrics.page)
+        ctx = find_tenant_context(request.scope)
+        page = await asyncio.to_thread(self.metrics.page, tenant=None if ctx is None else ctx.tenant.slug)
         return Response(page, headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})

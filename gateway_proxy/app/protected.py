@@ -52,6 +52,7 @@ def openai_surface(services: Services, connections: ProviderConnections) -> list
         turns=MemoryTurns(core.clock) if redis is None else RedisTurns(redis, core.clock),
         connections=connections,
         audit=services.audit,
+        metrics=services.metrics,
         clock=core.clock,
         is_still_welcome=token_check(door.verifier(services), Scope.OPENAI, OPENAI_KEY_HEADERS),
     )

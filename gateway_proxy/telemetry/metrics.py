@@ -1,13 +1,26 @@
-"""Prometheus metrics, by the `prometheus-client` library. Labels hold only names of ours: no user, no tool, no URL.
+"""Prometheus metrics, by the `prometheus-client` library. Labels hold few and short names: no user, no tool, no URL.
+
+What is told apart by tenant is shown to that tenant and to the operator only, and the number of names is bounded.
 
 With several workers each process writes its own files into a folder (`metrics_folder`, made by `serve`) and the page
 adds them up; with one worker the values live in memory.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    generate_latest,
+    multiprocess,
+)
+from prometheus_client.registry import Collector
 
 from gateway_proxy.telemetry.metrics_folder import held_still
 
@@ -23,6 +36,16 @@ RESPONSES: Final = Counter(
     "gateway_http_responses_total", "HTTP responses by surface and status", ["surface", "status"]
 )
 TASKS: Final = Gauge("gateway_tasks", "Asyncio tasks that the workers hold at present", multiprocess_mode="livesum")
+CHATS: Final = Counter(
+    "gateway_chats_total", "Chats by tenant, assistant and outcome", ["tenant", "assistant", "outcome"]
+)
+CHAT_TOKENS: Final = Counter(
+    "gateway_chat_tokens_total", "Tokens of chats by tenant, assistant and kind", ["tenant", "assistant", "kind"]
+)
+ASSISTANTS_LIMIT: Final = 1000
+"""Assistants that one process tells apart; what comes later counts as `(other)`."""
+TOKENS_LIMIT: Final = 10**9
+OTHER: Final = ("(other)", "(other)")
 
 
 class Metrics:
@@ -34,6 +57,7 @@ class Metrics:
         self._calls: dict[tuple[str, str], Counter] = {}
         self._seconds: dict[str, Histogram] = {}
         self._responses: dict[tuple[str, int], Counter] = {}
+        self._assistants: set[tuple[str, str]] = set()
 
     def tool_called(self, surface: str, outcome: str, seconds: float) -> None:
         """Count one tool call. `outcome` is ok, tool_error or a RelayError's name."""
@@ -63,11 +87,44 @@ class Metrics:
         """Note how many tasks this worker holds now."""
         TASKS.set(number)
 
-    def page(self) -> bytes:
-        """The metrics of all workers in the Prometheus text format."""
+    def chat_ended(
+        self, tenant: str, assistant: str, outcome: str, *, prompt: int, cached: int, completion: int
+    ) -> None:
+        """Count one chat and its tokens; `cached` are those of `prompt` that the provider had already.
+
+        `tenant` is a slug, `assistant` a name that the tenant's administrator gave, `outcome` ok, cancelled or a code.
+        """
+        who = (tenant, assistant)
+        if who not in self._assistants:
+            if len(self._assistants) < ASSISTANTS_LIMIT:
+                self._assistants.add(who)
+            else:
+                who = OTHER
+        CHATS.labels(*who, outcome).inc()
+        for kind, count in (("prompt", prompt), ("cached", cached), ("completion", completion)):
+            if count > 0:  # a provider says it, and a counter that is given less fails
+                CHAT_TOKENS.labels(*who, kind).inc(min(count, TOKENS_LIMIT))
+
+    def page(self, *, tenant: str | None = None) -> bytes:
+        """The metrics of all workers in the Prometheus text format; with `tenant`, nothing that names another one."""
         if self._folder is None:
-            return generate_latest(REGISTRY)
+            return generate_latest(_Shown(REGISTRY, tenant))
         merged = CollectorRegistry()
         multiprocess.MultiProcessCollector(merged, path=str(self._folder))  # type: ignore[no-untyped-call] # library
         with held_still(self._folder):
-            return generate_latest(merged)
+            return generate_latest(_Shown(merged, tenant))
+
+
+class _Shown(Collector):
+    """What one reader may see of a registry."""
+
+    def __init__(self, registry: CollectorRegistry, tenant: str | None) -> None:
+        self._registry = registry
+        self._tenant = tenant
+
+    def collect(self) -> Iterator[Metric]:
+        """The families, without the samples that name another tenant."""
+        for family in self._registry.collect():
+            if self._tenant is not None:
+                family.samples = [s for s in family.samples if s.labels.get("tenant", self._tenant) == self._tenant]
+            yield family

@@ -23,3 +23,9 @@ def get_tenant_context(scope: Scope) -> TenantContext:
     """The context of a request that came through `ResolveTenant`; a KeyError is a route mounted wrongly."""
     context: TenantContext = scope["state"]["tenant_context"]
     return context
+
+
+def find_tenant_context(scope: Scope) -> TenantContext | None:
+    """The context, None for the operator's key on a page that is of no tenant."""
+    context: TenantContext | None = scope.get("state", {}).get("tenant_context")
+    return context

@@ -62,7 +62,7 @@ async def stage(
     turns: KeptTurns | None = None,
     clock: Clock | None = None,
     provider: Mapping[str, Any] | None = None,
-    providers: Mapping[str, str] | None = None,
+    provider_name: str = "local",
     **assistant: Any,
 ) -> AsyncGenerator[Stage, None]:
     """Set it up: tenant t1 with the assistant `helper` over all its tools; keywords are fields of the assistant."""
@@ -81,14 +81,14 @@ async def stage(
         made = Provider(
             "p1",
             "t1",
-            "local",
+            provider_name,
             kind,
             "operator",
             1,
             **{"base_url": f"{upstream_url}/v1", "api_key": "sk-upstream", **(provider or {})},
         )
         fields = {"mcp_servers": None, **assistant}
-        helper = Assistant("a1", "t1", "helper", "local", "gpt-4o", 1, **fields)
+        helper = Assistant("a1", "t1", "helper", provider_name, "gpt-4o", 1, **fields)
         models = FixedModels({"t1": [helper], "t2": []}, {"t1": [made]})
         async with (
             surface(models, fixed_tools, calls, turns=turns, audit=audit, clock=clock) as app,

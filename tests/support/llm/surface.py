@@ -23,6 +23,7 @@ from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.messages import Failure, Result
 from gateway_proxy.router.view import ListPage
 from gateway_proxy.telemetry.audit import AuditTrail
+from gateway_proxy.telemetry.metrics import Metrics
 from openai_routes.assistants import TenantModels
 from openai_routes.kept_turns import KeptTurns, MemoryTurns
 from openai_routes.providers.transport import ProviderConnections
@@ -160,6 +161,7 @@ async def surface(
         turns or MemoryTurns(clock),
         connections,
         audit or AuditTrail(write_nothing, clock),
+        Metrics(),
         clock,
     )
     try:

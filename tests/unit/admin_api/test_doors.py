@@ -9,6 +9,7 @@ from gateway_proxy.app import Gateway
 from gateway_proxy.domain.errors import SettingsInvalid
 from gateway_proxy.domain.ids import new_secret
 from gateway_proxy.settings import Settings
+from gateway_proxy.telemetry.metrics import Metrics
 from tests.support.admin_site import PLATFORM_KEY, PUBLIC_URL, SECRET_KEY, AdminSite, open_admin_site
 
 IN_A_TENANT = ("/status", "/servers", "/tools", "/admin/mcp", "/admin/mcp/x", "/admin/mcp/x/tools")
@@ -104,6 +105,20 @@ async def test_status_and_metrics_open_with_the_key_and_with_a_scope(site: Admin
         metrics = await site.ask("GET", "/metrics", token=token, tenant=None)
         assert metrics.status_code == 200
         assert 'gateway_http_responses_total{status="200",surface="operations"}' in metrics.text
+
+
+async def test_what_names_a_tenant_is_shown_to_that_tenant_and_the_operator(site: AdminSite) -> None:
+    """Issue 4: token counts as metrics; security T1: no name of another tenant crosses."""
+    for tenant in ("acme", "rival"):
+        Metrics().chat_ended(tenant, f"helper-of-{tenant}", "ok", prompt=7, cached=0, completion=2)
+
+    operator = (await site.ask("GET", "/metrics", tenant=None)).text
+    administrator = (await site.ask("GET", "/metrics", token=site.admin, tenant=None)).text
+
+    rival = 'gateway_chat_tokens_total{assistant="helper-of-rival",kind="prompt",tenant="rival"}'
+    assert rival in operator
+    assert "rival" not in administrator
+    assert rival.replace("rival", "acme") in administrator
 
 
 async def test_without_a_platform_key_there_is_none(database_url: str, tmp_path: Path) -> None:
