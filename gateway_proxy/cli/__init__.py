@@ -18,6 +18,8 @@ COMMANDS = LazyCommands(
         "export": Entry("export", "Print the configuration that the database holds."),
         "user": Entry("user", "Add people and change their roles."),
         "token": Entry("token", "Create, list and revoke personal access tokens."),
+        "backup": Entry("backup", "Write everything that the database holds to one file."),
+        "restore": Entry("restore", "Write a backup back to a database."),
         "keys": Entry("keys", "Rotate the secret keys that credentials are sealed under."),
     },
 )

@@ -3,9 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import click
-
 from gateway_proxy.cli.environment import read_surroundings
+from gateway_proxy.domain.errors import SchemaMismatch
 from gateway_proxy.services import Core, open_core
 from gateway_proxy.settings import Settings
 from gateway_proxy.storage.sql.migrate import current_revision, head_revision
@@ -16,17 +15,12 @@ async def open_migrated(settings: Settings | None = None) -> AsyncIterator[Core]
     """The database and the keys, for as long as the context lasts.
 
     Raises:
-        click.ClickException: The schema is missing or of another version.
+        SchemaMismatch: The schema is missing or of another version.
         SettingsInvalid: The environment is not complete.
     """
     settings = settings or read_surroundings().settings
     async with open_core(settings) as core:
         revision, wanted = await current_revision(settings.database_url), head_revision()
-        if revision is None:
-            raise click.ClickException("the database has no schema yet; run `gateway-proxy migrate` first")
         if revision != wanted:
-            raise click.ClickException(
-                f"the database is at schema {revision} and this version needs {wanted}; "
-                "run `gateway-proxy migrate` first"
-            )
+            raise SchemaMismatch(revision, wanted)
         yield core

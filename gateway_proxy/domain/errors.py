@@ -321,3 +321,30 @@ class NotFound(StorageError):
 
     noun: str
     key: str
+
+
+@dataclass(eq=False)
+class SchemaMismatch(StorageError):
+    """The database is at another schema than this version's; `revision` is None when it has none."""
+
+    revision: str | None
+    wanted: str
+
+
+# --- backups ------------------------------------------------------------------------------------------------------
+class BackupError(GatewayError):
+    """A backup could not be written or restored."""
+
+
+@dataclass(eq=False)
+class BackupInvalid(BackupError):
+    """A file cannot be restored; `fault` says why: no backup, cut off, damaged, or of a version unknown here."""
+
+    fault: str
+
+
+@dataclass(eq=False)
+class DatabaseNotEmpty(BackupError):
+    """There are rows where a backup was to be restored; `is_ours` says whether they are a gateway's."""
+
+    is_ours: bool

@@ -3,7 +3,7 @@
 Only the schema is touched here; the steps themselves stand in `migrations/versions`.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +32,8 @@ async def upgrade(url: str, revision: str = "head") -> None:
     Raises:
         StorageUnavailable: The database is out of reach.
     """
-    await _run(url, lambda config: command.upgrade(config, revision))
+    async with open_for_schema(url) as connection:
+        await connection.run_sync(upgrade_on, revision)
 
 
 async def downgrade(url: str, revision: str) -> None:
@@ -41,7 +42,18 @@ async def downgrade(url: str, revision: str) -> None:
     Raises:
         StorageUnavailable: The database is out of reach.
     """
-    await _run(url, lambda config: command.downgrade(config, revision))
+    async with open_for_schema(url) as connection:
+        await connection.run_sync(downgrade_on, revision)
+
+
+def upgrade_on(connection: Connection, revision: str = "head") -> None:
+    """`upgrade` inside a transaction of `open_for_schema`."""
+    command.upgrade(_configuration(connection), revision)
+
+
+def downgrade_on(connection: Connection, revision: str) -> None:
+    """`downgrade` inside a transaction of `open_for_schema`."""
+    command.downgrade(_configuration(connection), revision)
 
 
 async def current_revision(url: str) -> str | None:
@@ -50,7 +62,7 @@ async def current_revision(url: str) -> str | None:
     Raises:
         StorageUnavailable: The database is out of reach.
     """
-    async with _connect(url) as connection:
+    async with connect_alone(url) as connection:
         return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
 
 
@@ -62,14 +74,9 @@ def head_revision() -> str:
     return head
 
 
-async def _run(url: str, steps: Callable[[Config], None]) -> None:
-    def migrate(connection: Connection) -> None:
-        config = _configuration()
-        config.attributes["connection"] = connection
-        steps(config)
-
-    async with open_for_schema(url) as connection:
-        await connection.run_sync(migrate)
+def known_revisions() -> frozenset[str]:
+    """Every revision that this version of the gateway knows."""
+    return frozenset(step.revision for step in ScriptDirectory.from_config(_configuration()).walk_revisions())
 
 
 @asynccontextmanager
@@ -79,7 +86,7 @@ async def open_for_schema(url: str) -> AsyncIterator[AsyncConnection]:
     Raises:
         StorageUnavailable: The database is out of reach.
     """
-    async with _connect(url) as connection, connection.begin():
+    async with connect_alone(url) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         yield connection
@@ -90,7 +97,12 @@ async def open_for_schema(url: str) -> AsyncIterator[AsyncConnection]:
 
 
 @asynccontextmanager
-async def _connect(url: str) -> AsyncIterator[AsyncConnection]:
+async def connect_alone(url: str, *, sqlite_begin: str = "BEGIN IMMEDIATE") -> AsyncIterator[AsyncConnection]:
+    """One connection of its own, without the time limits of those that serve: for what takes as long as it takes.
+
+    Raises:
+        StorageUnavailable: The database is out of reach.
+    """
     address = database_address(url)
     is_sqlite = address.get_backend_name() == "sqlite"
     wait: dict[str, Any] = {"timeout": _SQLITE_WAIT_SECONDS if is_sqlite else WAIT_SECONDS}
@@ -98,7 +110,7 @@ async def _connect(url: str) -> AsyncIterator[AsyncConnection]:
     if is_sqlite:
         keep_private(address)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        event.listen(engine.sync_engine, "begin", _begin_immediate)
+        event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(sqlite_begin))
     try:
         async with engine.connect() as connection:
             yield connection
@@ -115,13 +127,10 @@ def _prepare_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> 
     connection.isolation_level = None  # we say BEGIN ourselves
 
 
-def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _configuration() -> Config:
+def _configuration(connection: Connection | None = None) -> Config:
     config = Config()
     config.set_main_option("script_location", str(_steps()).replace("%", "%%"))
+    config.attributes["connection"] = connection
     return config
 
 
