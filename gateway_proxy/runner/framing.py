@@ -28,6 +28,11 @@ class Oversized:
         return int(found.group(1)) if found else None
 
 
+def ends_of(line: bytes) -> Oversized:
+    """A line that is no message, cut down in the same way: it may still tell whose answer it was meant to be."""
+    return Oversized(head=line[:_EDGE], tail=line[-_EDGE:])
+
+
 class LineSplitter:
     """Cuts a byte stream into lines. Holds at most `cap` bytes of an unfinished line; the rest of it is dropped."""
 

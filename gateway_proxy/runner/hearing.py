@@ -20,11 +20,12 @@ import msgspec
 from gateway_proxy.runner import envelope as jsonrpc
 from gateway_proxy.runner.call import Question
 from gateway_proxy.runner.envelope import Envelope, NotAnEnvelope
-from gateway_proxy.runner.framing import Oversized
+from gateway_proxy.runner.framing import Oversized, ends_of
 from gateway_proxy.runner.ledger import QUESTIONS_OPEN, SERVER_ERROR, Ledger
 
 SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
 HANDSHAKES: Final = ("initialize", "server/discover", "ping")
+_BOM: Final = b"\xef\xbb\xbf"
 _BROADCAST: Final = frozenset(
     {
         "notifications/tools/list_changed",
@@ -50,7 +51,7 @@ class Hearing:
         if isinstance(line, Oversized):
             self._take_oversized(line)
             return
-        if not line.startswith(b"{") and not (line := line.strip()).startswith(b"{"):
+        if not line.startswith(b"{") and not (line := line.strip().removeprefix(_BOM)).startswith(b"{"):
             if line:
                 self._take_garbage(line)
             return
@@ -67,8 +68,16 @@ class Hearing:
             self._take_garbage(line)
 
     def _take_garbage(self, line: bytes) -> None:
+        """Keep it for the log; a call whose answer it was meant to be fails now and not when its time is over."""
         self.garbage_lines += 1
         self.on_garbage(line)
+        if not self.ledger.calls or not line.startswith(b"{") or b'"method"' in line:
+            return
+        number = ends_of(line).find_id()
+        call = self.ledger.calls.get(number) if number is not None else None
+        if call is not None:
+            refusal = jsonrpc.error_message(call.raw_id, SERVER_ERROR, "the backend's answer is not a JSON-RPC message")
+            self.ledger.finish(call, refusal)
 
     def _take_oversized(self, line: Oversized) -> None:
         """Fail the call whose answer was over the line cap; when nobody can tell whose it was, give the child up."""

@@ -279,6 +279,36 @@ async def test_what_is_no_message_is_counted_and_kept() -> None:
     assert child.talk.garbage_lines == len(child.garbage) == 6
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"jsonrpc":"2.0","id":1,"result":{"n":NaN}}',
+        b'{"jsonrpc": "2.0", "id": 1, "result": {"t": "\xff"}}',
+        b'{"result":{},"error":{"code":-1,"message":"m"},"jsonrpc":"2.0","id":1}',
+    ],
+)
+async def test_a_call_whose_answer_is_no_message_fails_at_once(line: bytes) -> None:
+    """security.md F7: a clear error in bounded time; json.dumps of Python writes NaN unless told otherwise."""
+    child = Child()
+    mine, other = child.call("a"), child.call("b")
+    child.talk.take_line(line.replace(b'"n":NaN', b'"method":NaN'))
+    child.talk.take_line(line)
+    [answer] = await _read(mine.outbox)
+    assert (answer["id"], answer["error"]["code"]) == ("a", -32000)
+    assert "not a JSON-RPC message" in answer["error"]["message"]
+    child.says(id=2, result={})
+    assert (await _read(other.outbox))[0]["id"] == "b"
+
+
+async def test_a_byte_order_mark_does_not_cost_an_answer() -> None:
+    """RFC 8259 §8.1: a parser may ignore it, and a child that writes one is otherwise unheard."""
+    child = Child()
+    call = child.call("a")
+    child.talk.take_line(b'\xef\xbb\xbf{"jsonrpc":"2.0","id":1,"result":{}}')
+    assert (await _read(call.outbox))[0]["id"] == "a"
+    assert child.garbage == []
+
+
 async def test_an_answer_over_the_cap_fails_its_call_or_the_child() -> None:
     """security.md P5."""
     child = Child()
