@@ -1,14 +1,15 @@
 """The one authenticate(): whoever proves to be a person with a password comes through here, on every surface.
 
-Tries are counted before the password is looked at, per account and per account and address, also for accounts that do
-not exist; the answer and its time do not say which part was wrong.
+Tries are counted before the password is looked at, also for accounts that do not exist; the answer and its time do not
+say which part was wrong. A browser that knows the account (`devices`) has a count of its own; all others share one per
+account and one per account and address, so whoever guesses from elsewhere locks nobody out.
 """
 
 from typing import Final
 
 from gateway_proxy.auth.passwords import PasswordHasher
+from gateway_proxy.browser.devices import account_of
 from gateway_proxy.domain.errors import SignInRefused
-from gateway_proxy.domain.secrets import digest_of
 from gateway_proxy.domain.tenant import User
 from gateway_proxy.limits.limiter import Limiter
 from gateway_proxy.limits.networks import network_of
@@ -21,6 +22,7 @@ WINDOW_SECONDS: Final = 300.0
 MAXIMUM_EMAIL: Final = 254
 ACCOUNT: Final = "sign-in-account"
 ACCOUNT_AND_ADDRESS: Final = "sign-in-account-address"
+ACCOUNT_AND_DEVICE: Final = "sign-in-account-device"
 
 
 class Authenticator:
@@ -32,22 +34,24 @@ class Authenticator:
         self._limiter = limiter
         self._audit = audit
 
-    async def authenticate(self, email: str, password: str, *, address: str | None) -> User:
-        """The user whose password this is. `address` is the caller's, None when it is not known.
+    async def authenticate(self, email: str, password: str, *, address: str | None, device: str | None = None) -> User:
+        """The user whose password this is.
+
+        `address` is the caller's, None when it is not known; `device` is what `Devices.find` says of the browser.
 
         Raises:
             SignInRefused: Unknown, wrong, without a password, or disabled; never said which.
-            RateLimited: Ten tries within five minutes for this account.
+            RateLimited: Ten tries within five minutes in this browser, or by strangers for this account.
             StorageUnavailable: The database does not answer.
         """
         email = email.strip().lower()
-        account = digest_of(email).hex()  # bounded, and no address in the limiter's keys
         network = network_of(address)
-        await self._limiter.hit(ACCOUNT_AND_ADDRESS, account, network, limit=TRIES, window=WINDOW_SECONDS)
-        await self._limiter.hit(ACCOUNT, account, limit=TRIES, window=WINDOW_SECONDS)
+        counts = _counts(account_of(email), network, device)
+        for count in counts:
+            await self._limiter.hit(*count, limit=TRIES, window=WINDOW_SECONDS)
         user = await self._verify(email, password)
-        await self._limiter.reset(ACCOUNT_AND_ADDRESS, account, network)
-        await self._limiter.reset(ACCOUNT, account)
+        for count in counts:
+            await self._limiter.reset(*count)
         self._audit.record("sign_in.accepted", user_id=user.id, address=network)
         return user
 
@@ -63,3 +67,10 @@ class Authenticator:
             renewed = await self._hasher.hash(password)
             await self._database.run(set_password_hash, user_id=user.id, password_hash=renewed)
         return user
+
+
+def _counts(account: str, network: str, device: str | None) -> tuple[tuple[str, ...], ...]:
+    """The windows that a try counts in. One in a known browser never touches what strangers have used up."""
+    if device is not None:
+        return ((ACCOUNT_AND_DEVICE, account, device),)
+    return ((ACCOUNT_AND_ADDRESS, account, network), (ACCOUNT, account))

@@ -5,7 +5,7 @@ from typing import Final, Literal
 from starlette.requests import Request
 from starlette.responses import Response
 
-CookieUse = Literal["session", "browser"]
+CookieUse = Literal["session", "browser", "device", "reauthenticated"]
 MAXIMUM_HEADER_BYTES: Final = 16 * 1024
 
 

@@ -35,7 +35,12 @@ class ChangePassword:
             return await self._refuse(request, user, "the two new passwords are not the same")
         address = request.client.host if request.client is not None else None
         try:
-            await self.authenticator.authenticate(user.email, form.get("current_password"), address=address)
+            await self.authenticator.authenticate(
+                user.email,
+                form.get("current_password"),
+                address=address,
+                device=self.account.sessions.devices.find(request, user.email),
+            )
             password_hash = await self.hasher.hash(new)
         except SignInRefused:
             return await self._refuse(request, user, "the current password is not right")

@@ -6,6 +6,7 @@ may be reported to the redirect URI.
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from gateway_proxy.domain.oauth import Client
@@ -28,6 +29,7 @@ from gateway_proxy.oauth.redirect_uris import find_registered
 from gateway_proxy.oauth.vocabulary import STATE_LIMIT, SUPPORTED_SCOPES, OAuthConfig
 
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+_SECONDS: Final = re.compile(r"[0-9]{1,8}")
 _PROMPTS: Final = frozenset({"none", "login", "consent", "select_account"})
 
 
@@ -36,7 +38,8 @@ class AuthorizationRequest:
     """An authorization request that may be shown to a user. `scope` and `resource` are what will be granted.
 
     `redirect_uri` is where the answer goes; `is_redirect_uri_sent` is False when the client left it to its
-    registration, in which case it need not repeat it at the token endpoint (RFC 6749 §4.1.3).
+    registration, in which case it need not repeat it at the token endpoint (RFC 6749 §4.1.3). `prompt` and `max_age`
+    are as in OpenID Connect Core §3.1.2.1: how recently the password must have been asked for.
     """
 
     client: Client
@@ -47,6 +50,7 @@ class AuthorizationRequest:
     resource: str
     code_challenge: str
     prompt: frozenset[str]
+    max_age: timedelta | None = None
 
 
 class ClientPageError(Exception):
@@ -60,10 +64,11 @@ class ClientPageError(Exception):
 class RedirectableError(Exception):
     """A fault that is reported to the client's redirect URI (RFC 6749 §4.1.2.1)."""
 
-    def __init__(self, reason: OAuthError, *, redirect_uri: str, state: str | None) -> None:
+    def __init__(self, reason: OAuthError, *, client: Client, redirect_uri: str, state: str | None) -> None:
         super().__init__()
         wire = to_wire(reason)
         self.reason = reason
+        self.client = client
         self.redirect_uri = redirect_uri
         self.error = wire.error
         self.description = wire.description
@@ -95,7 +100,7 @@ class AuthorizationRequests:
             state = _read_state(parameters)
             return self._validate_rest(parameters, client, redirect_uri, state)
         except OAuthError as reason:
-            raise RedirectableError(reason, redirect_uri=redirect_uri, state=state) from None
+            raise RedirectableError(reason, client=client, redirect_uri=redirect_uri, state=state) from None
 
     async def _get_client(self, parameters: Parameters, address: str) -> Client:
         if "client_id" in parameters.repeated:
@@ -119,6 +124,7 @@ class AuthorizationRequests:
             state=state,
             code_challenge=_read_challenge(parameters),
             prompt=_read_prompt(parameters),
+            max_age=_read_max_age(parameters),
         )
 
     def read_resource(self, parameters: Parameters) -> str:
@@ -201,3 +207,9 @@ def _read_prompt(parameters: Parameters) -> frozenset[str]:
     if "none" in prompt and len(prompt) > 1:
         raise ParameterInvalid("prompt", "none alone, or not none")
     return prompt
+
+
+def _read_max_age(parameters: Parameters) -> timedelta | None:
+    """`max_age`. What is no number of seconds counts as absent: OAuth does not know the parameter."""
+    text = parameters.find("max_age") or ""
+    return timedelta(seconds=int(text)) if _SECONDS.fullmatch(text) else None

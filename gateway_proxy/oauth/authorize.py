@@ -5,6 +5,7 @@ account that saw the form. No CORS, no HEAD, nothing that a page of somebody els
 """
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from starlette.requests import Request
@@ -37,16 +38,17 @@ from gateway_proxy.oauth.code_issuance import Consent, issue_code, list_covered_
 from gateway_proxy.oauth.consent import ConsentPage
 from gateway_proxy.oauth.consent_transaction import ConsentTransactions
 from gateway_proxy.oauth.endpoint import address_of
-from gateway_proxy.oauth.error_pages import to_page
+from gateway_proxy.oauth.error_pages import ErrorPage, leaving_page, to_page
+from gateway_proxy.oauth.error_redirects import must_ask_before_leaving
 from gateway_proxy.oauth.parameters import read_form, read_parameters, read_query
 from gateway_proxy.oauth.redirect_uris import is_loopback, redirect_host
-from gateway_proxy.oauth.redirects import redirect_back
-from gateway_proxy.oauth.signin import SignInPage
+from gateway_proxy.oauth.redirects import answer_uri, redirect_back
+from gateway_proxy.oauth.signin import SignInPage, authorize_step
 from gateway_proxy.oauth.vocabulary import CONSENT_PURPOSE, AuditTrail, OAuthConfig
 from gateway_proxy.storage.sql.database import Database
 from gateway_proxy.storage.sql.users import list_memberships
 
-ALWAYS_ASKED: Final = frozenset({"consent", "login", "select_account"})
+ALWAYS_ASKED: Final = frozenset({"consent", "select_account"})  # the consent page is where accounts are switched
 
 
 @dataclass(frozen=True)
@@ -73,25 +75,31 @@ class Authorize:
             await self.limiter.hit(
                 "authorize", address_of(request), limit=config.authorize_limit, window=config.limit_window
             )
-            return await (self._take_answer(request) if request.method == "POST" else self._ask(request))
+            response = await (self._take_answer(request) if request.method == "POST" else self._ask(request))
         except RedirectableError as refused:
-            fields = [("error", refused.error), ("error_description", refused.description), ("state", refused.state)]
-            return redirect_back(refused.redirect_uri, fields, issuer=config.issuer)
+            response = self._report(request, refused)
         except ClientPageError as refused:
             return self._refuse(request, refused.reason)
         except GatewayError as reason:
             return self._refuse(request, reason)
+        if response.status_code == HTTPStatus.SEE_OTHER:  # the client has its answer
+            self.sessions.end_reauthentication(request, response)
+        return response
 
     async def _ask(self, request: Request) -> Response:
         query = read_query(request)
         parameters = read_parameters(query.encode("ascii"))
         authorization = await self.requests.validate(parameters, address=address_of(request))
         user = await self.sessions.current_user(request)
-        if user is None:
+        if user is None or self._must_reauthenticate(request, authorization, query):
             if "none" in authorization.prompt:
                 raise _redirectable(SignInNeeded(), authorization)
             return self.sign_in_page.render(
-                request, query=query, client_name=authorization.client.name, redirect_uri=authorization.redirect_uri
+                request,
+                query=query,
+                client_name=authorization.client.name,
+                redirect_uri=authorization.redirect_uri,
+                user=user,
             )
         if not _must_ask(authorization):
             covered = await self.database.read(list_covered_tenants, user_id=user.id, authorization=authorization)
@@ -101,6 +109,14 @@ class Authorize:
         if "none" in authorization.prompt:
             raise _redirectable(ConsentNeeded(), authorization)
         return await self._show_consent(request, user, authorization, query)
+
+    def _must_reauthenticate(self, request: Request, authorization: AuthorizationRequest, query: str) -> bool:
+        """Whether the password has to be asked for although there is a session (OpenID Connect Core §3.1.2.1)."""
+        max_age = authorization.max_age
+        is_too_old = max_age is not None and (not max_age or self.sessions.is_older_than(request, max_age))
+        if "login" not in authorization.prompt and not is_too_old:
+            return False
+        return not self.sessions.is_reauthenticated(request, authorize_step(query).path)
 
     async def _show_consent(
         self, request: Request, user: User, authorization: AuthorizationRequest, query: str
@@ -154,11 +170,21 @@ class Authorize:
         fields = [("code", code), ("state", authorization.state)]
         return redirect_back(authorization.redirect_uri, fields, issuer=self.config.issuer)
 
+    def _report(self, request: Request, refused: RedirectableError) -> Response:
+        fields = [("error", refused.error), ("error_description", refused.description), ("state", refused.state)]
+        uri = refused.redirect_uri
+        if not must_ask_before_leaving(request, refused.client, uri):
+            return redirect_back(uri, fields, issuer=self.config.issuer)
+        leave = answer_uri(uri, fields, issuer=self.config.issuer)
+        page = leaving_page(refused.reason, host=redirect_host(uri))
+        return self._show(request, page, leave=leave, host=redirect_host(uri))
+
     def _refuse(self, request: Request, reason: GatewayError) -> Response:
         page = to_page(reason)
-        if page is None:
-            return self.pages.refuse(request, reason)
-        context = {"title": page.title, "message": page.message, "next_step": page.next_step}
+        return self.pages.refuse(request, reason) if page is None else self._show(request, page)
+
+    def _show(self, request: Request, page: ErrorPage, **leaving: str) -> Response:
+        context = {"title": page.title, "message": page.message, "next_step": page.next_step, **leaving}
         return self.pages.render(request, "error.html", context, status=page.status)
 
 
@@ -171,4 +197,6 @@ def _must_ask(authorization: AuthorizationRequest) -> bool:
 def _redirectable(
     reason: SignInNeeded | ConsentNeeded | ConsentDenied, authorization: AuthorizationRequest
 ) -> RedirectableError:
-    return RedirectableError(reason, redirect_uri=authorization.redirect_uri, state=authorization.state)
+    return RedirectableError(
+        reason, client=authorization.client, redirect_uri=authorization.redirect_uri, state=authorization.state
+    )

@@ -76,3 +76,15 @@ def to_page(reason: GatewayError) -> ErrorPage | None:
         wire = to_wire(reason)
         return ErrorPage(wire.status, "This request cannot be used", wire.description, TELL_THE_MAKER)
     return None
+
+
+def leaving_page(reason: reasons.OAuthError, *, host: str) -> ErrorPage:
+    """The page in front of a redirect to a site that nobody here has agreed to yet (ADR 13)."""
+    wire = to_wire(reason)
+    return ErrorPage(
+        wire.status,
+        "This request cannot be used",
+        wire.description,
+        f"Nobody here has connected this app before. It asks to be told at {host}: go on only if you know that site "
+        "and have just come from it.",
+    )

@@ -22,6 +22,7 @@ from gateway_proxy.browser.next_step import NextStep, NextSteps
 from gateway_proxy.browser.pages import Pages
 from gateway_proxy.browser.sessions import BrowserSessions
 from gateway_proxy.domain.errors import CsrfFailed, RateLimited, SignInRefused
+from gateway_proxy.domain.tenant import User
 from gateway_proxy.oauth.vocabulary import AUTHORIZE_PATH
 
 SIGN_IN_PURPOSE: Final = "sign-in"
@@ -47,14 +48,15 @@ class SignInPage:
     next_steps: NextSteps
 
     def render(
-        self, request: Request, *, query: str, client_name: str, redirect_uri: str | None, error: str | None = None
+        self, request: Request, *, query: str, client_name: str, redirect_uri: str | None, user: User | None = None
     ) -> Response:
         """The page for somebody who came with an authorization request; `redirect_uri` has been validated.
 
         Its origin stands in `form-action`: when consent is on record already, the redirects that follow the form end at
-        the client, and Chromium would stop there without a word.
+        the client, and Chromium would stop there without a word. `user` is signed in and has to prove it again.
         """
-        return self.render_step(request, authorize_step(query, client_name, redirect_uri), error=error)
+        step = authorize_step(query, client_name, redirect_uri)
+        return self.render_step(request, step, email="" if user is None else user.email, is_again=user is not None)
 
     def render_step(
         self,
@@ -63,6 +65,7 @@ class SignInPage:
         *,
         email: str = "",
         error: str | None = None,
+        is_again: bool = False,
         status: int = 200,
         retry_after: float | None = None,
     ) -> Response:
@@ -73,6 +76,7 @@ class SignInPage:
             "next": self.next_steps.sign(step),
             "email": email,
             "error": error,
+            "is_again": is_again,
         }
         return self.pages.render(
             request,
@@ -116,7 +120,8 @@ class SignIn:
         email = form.get("email").strip()
         address = request.client.host if request.client is not None else None
         try:
-            user = await self.authenticator.authenticate(email, form.get("password"), address=address)
+            device = self.sessions.devices.find(request, email)
+            user = await self.authenticator.authenticate(email, form.get("password"), address=address, device=device)
         except SignInRefused:
             return self.page.render_step(request, step, email=email, error=REFUSED, status=403)
         except RateLimited as limited:
@@ -126,7 +131,7 @@ class SignIn:
                 request, step, email=email, error=error, status=429, retry_after=limited.retry_after
             )
         response = self.page.pages.redirect(step.path)
-        await self.sessions.sign_in(request, response, user)
+        await self.sessions.sign_in(request, response, user, path=step.path)
         return response
 
     def _too_late(self, request: Request) -> Response:

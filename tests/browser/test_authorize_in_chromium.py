@@ -180,6 +180,41 @@ async def test_a_wrong_password_is_announced_and_focus_is_where_it_is_needed(
     assert visit.policy_violations == []
 
 
+async def test_prompt_login_asks_a_signed_in_person_for_the_password(
+    visit: Visit, site: PeopleSite, people: People, callback_server: CallbackServer
+) -> None:
+    """OpenID Connect Core §3.1.2.1: the cursor is in the password, then the answer goes straight to the client."""
+    await ann_in(people, "acme")
+    client = await people.client("Claude", callback_server.redirect_uri)
+    await visit.page.goto(authorize_url(site, client))
+    await sign_in(visit)
+    await visit.page.get_by_role("button", name="Allow access").click()
+    await visit.page.wait_for_url(f"{callback_server.origin}/done")
+    for count in (2, 3):
+        await visit.page.goto(authorize_url(site, client) + "&prompt=login&x=%22'|{}`")
+        await expect(visit.page.get_by_role("heading", name="Sign in again")).to_be_visible()
+        await expect(visit.page.get_by_label("E-mail address")).to_have_value(EMAIL)
+        await expect(visit.page.get_by_label("Password")).to_be_focused()
+        await visit.page.keyboard.type(PASSWORD)
+        await visit.page.keyboard.press("Enter")
+        await visit.page.wait_for_url(f"{callback_server.origin}/done")
+        assert len(callback_server.answers) == count
+    assert visit.policy_violations == []
+
+
+async def test_an_error_of_a_new_client_is_a_page_that_names_the_host(visit: Visit, site: PeopleSite) -> None:
+    """RFC 9700 §4.11.2, ADR 13: Chromium says that a window navigates, and stays until the person goes on."""
+    body = {"client_name": "Stranger", "redirect_uris": ["https://client.invalid/cb"]}
+    registered = await visit.page.request.post(f"{site.public_url}/oauth/register", data=body)
+    query = {"client_id": (await registered.json())["client_id"], "response_type": "token", "state": "s"}
+    await visit.page.goto(f"{site.public_url}/oauth/authorize?{urlencode(query)}")
+    await expect(visit.page.get_by_role("heading", name="This request cannot be used")).to_be_visible()
+    link = visit.page.get_by_role("link", name="Go on to client.invalid")
+    address = await link.get_attribute("href") or ""
+    assert address.startswith("https://client.invalid/cb?error=unsupported_response_type")
+    assert "state=s&iss=" in address
+
+
 async def test_two_tabs_with_the_same_request_both_work(
     visit: Visit, site: PeopleSite, people: People, callback_server: CallbackServer
 ) -> None:

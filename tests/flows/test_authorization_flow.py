@@ -20,6 +20,7 @@ from tests.support.authorization_server import (
     build_authorization_server,
 )
 from tests.support.clock import FakeClock
+from tests.support.form_filling import form_of, submit
 from tests.support.people import PUBLIC_URL
 from tests.support.visitor import read_forms
 
@@ -104,13 +105,75 @@ async def test_consent_is_asked_once_for_the_same_client_host_and_scopes(
     assert len(server.audit.named("consent.given")) == 1
 
 
-@pytest.mark.parametrize("prompt", ["consent", "login", "select_account", "consent login"])
+@pytest.mark.parametrize("prompt", ["consent", "select_account", "consent select_account"])
 async def test_prompt_consent_always_shows_the_page(client: OAuthClient, http: httpx2.AsyncClient, prompt: str) -> None:
     """Security B4."""
     await client.connect()
     response = await http.get(f"/oauth/authorize?{client.authorize_query(prompt=prompt)}", follow_redirects=False)
     assert response.status_code == 200
     assert "transaction" in response.text
+    assert "Use another account" in response.text
+
+
+@pytest.mark.parametrize("path", ["/oauth/authorize", "/authorize"])
+async def test_prompt_login_asks_for_the_password_again_for_every_request(
+    client: OAuthClient, http: httpx2.AsyncClient, path: str
+) -> None:
+    """OpenID Connect Core §3.1.2.1: no session counts, every request asks anew, a failed try is no proof."""
+    await client.connect()
+    url = f"{path}?{client.authorize_query(prompt='login', state='a b/+%&é')}"
+    for _ in range(2):
+        page = await http.get(url, follow_redirects=False)
+        assert "Sign in again" in page.text
+        assert "ann@example.com" in page.text
+        wrong = await submit(http, form_of(page, "/sign-in"), {"password": "wrong"})
+        assert wrong.status_code == 403
+        assert "password" in (await http.get(url, follow_redirects=False)).text
+        after = await submit(http, form_of(page, "/sign-in"), {"password": PASSWORD})
+        answer = await http.get(after.headers["location"], follow_redirects=False)
+        assert "code=gw_ac_" in answer.headers["location"]
+
+
+async def test_a_password_given_for_one_request_is_none_for_another(
+    client: OAuthClient, http: httpx2.AsyncClient
+) -> None:
+    """OpenID Connect Core §3.1.2.1: reauthentication belongs to the request that asked for it."""
+    await client.connect()
+    first = await http.get(f"/oauth/authorize?{client.authorize_query(prompt='login', state='1')}")
+    await submit(http, form_of(first, "/sign-in"), {"password": PASSWORD})
+    second = await http.get(f"/oauth/authorize?{client.authorize_query(prompt='login', state='2')}")
+    assert "Sign in again" in second.text
+
+
+async def test_prompt_login_with_consent_shows_both_pages(client: OAuthClient, http: httpx2.AsyncClient) -> None:
+    """OpenID Connect Core §3.1.2.1; a consent page that is shown twice wants no second password."""
+    await client.connect()
+    page = await http.get(f"/oauth/authorize?{client.authorize_query(prompt='login consent')}")
+    after = await submit(http, form_of(page, "/sign-in"), {"password": PASSWORD})
+    for _ in range(2):
+        consent = await http.get(after.headers["location"], follow_redirects=False)
+        assert "transaction" in consent.text
+    answer = await submit(http, form_of(consent, "/oauth/authorize"), {"decision": "deny"})
+    assert "error=access_denied" in answer.headers["location"]
+    assert "Sign in again" in (await http.get(after.headers["location"])).text
+
+
+@pytest.mark.parametrize(("max_age", "asks"), [("0", True), ("599", True), ("600", False), ("x", False), ("", False)])
+async def test_max_age_asks_for_the_password_when_it_was_given_longer_ago(
+    client: OAuthClient, http: httpx2.AsyncClient, clock: FakeClock, max_age: str, asks: bool
+) -> None:
+    """OpenID Connect Core §3.1.2.1; what is no number is no reason to refuse, for OAuth has no such parameter."""
+    await client.connect()
+    clock.advance(600)
+    url = f"/oauth/authorize?{client.authorize_query(max_age=max_age)}"
+    response = await http.get(url, follow_redirects=False)
+    assert ("Sign in again" in response.text) is asks
+    silent = await http.get(url + "&prompt=none", follow_redirects=False)
+    assert ("error=login_required" in silent.headers["location"]) is asks
+    if asks:
+        after = await submit(http, form_of(response, "/sign-in"), {"password": PASSWORD})
+        answer = await http.get(after.headers["location"], follow_redirects=False)
+        assert "code=gw_ac_" in answer.headers["location"]
 
 
 async def test_more_scope_or_another_redirect_host_asks_again(client: OAuthClient, http: httpx2.AsyncClient) -> None:

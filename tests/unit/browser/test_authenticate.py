@@ -1,5 +1,6 @@
 """The one authenticate() (security L1, incident 39)."""
 
+import httpx2
 import pytest
 
 from gateway_proxy.auth.passwords import PasswordHasher
@@ -10,7 +11,8 @@ from gateway_proxy.limits.networks import network_of
 from gateway_proxy.storage.sql.database import Database
 from gateway_proxy.storage.sql.users import find_password_hash, set_password_hash, update_user
 from tests.support.clock import FakeClock
-from tests.support.people import People
+from tests.support.form_filling import form_of, sign_in, submit
+from tests.support.people import PUBLIC_URL, People
 from tests.support.people_site import PeopleSite
 
 ADDRESS = "192.0.2.1"
@@ -88,6 +90,84 @@ async def test_a_good_sign_in_forgets_the_tries_before_it(site: PeopleSite, peop
         for _ in range(TRIES - 1):
             await refuse(site, "ann@example.com")
         await site.authenticator.authenticate("ann@example.com", "correct horse", address=ADDRESS)
+
+
+async def test_strangers_who_guess_do_not_lock_the_owner_out_of_a_known_browser(
+    site: PeopleSite, people: People, http: httpx2.AsyncClient
+) -> None:
+    """OWASP device cookies: the strangers' count is theirs alone; also at the form that changes the password."""
+    await people.user(password="correct horse")
+    await sign_in(http)
+    for _ in range(TRIES):
+        await refuse(site, "ann@example.com")
+    with pytest.raises(RateLimited):
+        await site.authenticator.authenticate("ann@example.com", "correct horse", address=ADDRESS)
+
+    account = form_of(await http.get("/account"), "/account/password")
+    new = {"current_password": "correct horse", "new_password": "wrong horse", "repeated_password": "wrong horse"}
+    assert (await submit(http, account, new)).headers["location"] == "/account?done=password-changed"
+    http.cookies.delete("__Host-gw_session")
+    assert (await sign_in(http, email=" Ann@Example.com ", password="wrong horse")).status_code == 303
+
+
+async def test_a_good_sign_in_in_a_known_browser_gives_strangers_no_new_tries(
+    site: PeopleSite, people: People, http: httpx2.AsyncClient
+) -> None:
+    """L1: or an owner who signs in often would help who guesses."""
+    await people.user(password="correct horse")
+    await sign_in(http)
+    for _ in range(TRIES):
+        await refuse(site, "ann@example.com")
+    http.cookies.delete("__Host-gw_session")
+    assert (await sign_in(http)).status_code == 303
+    with pytest.raises(RateLimited):
+        await site.authenticator.authenticate("ann@example.com", "x", address="198.51.100.1")
+
+
+async def test_a_known_browser_has_ten_tries_and_no_more(people: People, http: httpx2.AsyncClient) -> None:
+    """L1 holds for whoever stole a device cookie."""
+    await people.user(password="correct horse")
+    await sign_in(http)
+    http.cookies.delete("__Host-gw_session")
+    for _ in range(TRIES):
+        assert (await sign_in(http, password="wrong")).status_code == 403
+    assert (await sign_in(http)).status_code == 429
+
+
+async def test_a_browser_is_known_to_those_who_signed_in_there_only(people: People, http: httpx2.AsyncClient) -> None:
+    """OWASP device cookies: one attacker with an account does not get a count of his own for every other."""
+    await people.user("mallory@example.com", password="correct horse")
+    await people.user("ann@example.com", password="correct horse")
+    await sign_in(http, "mallory@example.com")
+    http.cookies.delete("__Host-gw_session")
+    for _ in range(TRIES):
+        await sign_in(http, password="wrong")
+    async with httpx2.AsyncClient(transport=http._transport, base_url=PUBLIC_URL) as other:
+        assert (await sign_in(other)).status_code == 429
+
+
+async def test_several_people_share_a_browser(site: PeopleSite, people: People, http: httpx2.AsyncClient) -> None:
+    """Signing in as somebody else does not make the first a stranger; the device cookie survives signing out."""
+    await people.user("ann@example.com", password="correct horse")
+    await people.user("bob@example.com", password="correct horse")
+    for email in ("ann@example.com", "bob@example.com"):
+        await sign_in(http, email)
+        await submit(http, form_of(await http.get("/account"), "/sign-out"))
+    for _ in range(TRIES):
+        await refuse(site, "ann@example.com")
+    assert (await sign_in(http)).status_code == 303
+
+
+@pytest.mark.parametrize("forged", ["", "x", "eyJhIjoiYiJ9.aaaa.bbbb", "a" * 10_000])
+async def test_a_device_cookie_that_we_did_not_sign_is_a_strangers(
+    site: PeopleSite, people: People, http: httpx2.AsyncClient, forged: str
+) -> None:
+    """A count of one's own is not to be had for a made-up name."""
+    await people.user(password="correct horse")
+    for _ in range(TRIES):
+        await refuse(site, "ann@example.com")
+    http.cookies.set("__Host-gw_device", forged)
+    assert (await sign_in(http)).status_code == 429
 
 
 async def test_an_outdated_hash_is_renewed_at_sign_in(site: PeopleSite, people: People, database: Database) -> None:

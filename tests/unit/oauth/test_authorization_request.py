@@ -1,5 +1,7 @@
 """What an authorization request may ask, what is told to the client, and what is only shown on a page."""
 
+import re
+from html import unescape
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -205,3 +207,73 @@ async def test_authorization_requests_of_one_address_are_limited(
         statuses = [(await http.get(f"/oauth/authorize?{client.authorize_query()}")).status_code for _ in range(3)]
         assert statuses == [200, 200, 429]
     await database.close()
+
+
+NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+async def test_a_person_is_asked_before_an_error_sends_them_to_a_site_that_nobody_agreed_to(
+    client: OAuthClient,
+) -> None:
+    """RFC 9700 §4.11.2, ADR 13: no open redirector; the whole answer is behind a link that names the host."""
+    query = client.authorize_query(code_challenge_method="plain")
+    response = await client.http.get(f"/oauth/authorize?{query}", headers=NAVIGATION, follow_redirects=False)
+    assert response.status_code == 400
+    assert "location" not in response.headers
+    assert "client.example" in response.text
+    [link] = [unescape(href) for href in re.findall(r'href="(https:[^"]+)"', response.text)]
+    answer = dict(parse_qsl(urlsplit(link).query))
+    assert link.startswith(CALLBACK + "?")
+    assert (answer["error"], answer["state"], answer["iss"]) == ("invalid_request", "some state", PUBLIC_URL)
+
+
+@pytest.mark.parametrize("prompt", ["none", "none login"])
+async def test_silence_is_no_way_around_the_question(client: OAuthClient, prompt: str) -> None:
+    """RFC 9700 §4.11.2 names prompt=none as an attack of its own."""
+    query = client.authorize_query(prompt=prompt)
+    response = await client.http.get(f"/oauth/authorize?{query}", headers=NAVIGATION, follow_redirects=False)
+    assert response.status_code == 400
+    assert "location" not in response.headers
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}, NAVIGATION | {"Sec-Fetch-Dest": "iframe"}]
+)
+async def test_what_no_window_asks_for_is_redirected_as_ever(client: OAuthClient, headers: dict[str, str]) -> None:
+    """RFC 6749 §4.1.2.1: for client libraries, servers that look first, and frames of silent authentication."""
+    query = client.authorize_query(code_challenge_method="plain")
+    response = await client.http.get(f"/oauth/authorize?{query}", headers=headers, follow_redirects=False)
+    assert response.status_code == 303
+
+
+async def test_the_errors_of_a_client_that_somebody_agreed_to_are_redirected_for_everybody(client: OAuthClient) -> None:
+    """ADR 13: consent is what makes a registration trusted."""
+    await client.authorize()
+    client.http.cookies.clear()
+    query = client.authorize_query(code_challenge_method="plain")
+    response = await client.http.get(f"/oauth/authorize?{query}", headers=NAVIGATION, follow_redirects=False)
+    assert response.status_code == 303
+    assert response.headers["location"].startswith(CALLBACK)
+
+
+@pytest.mark.parametrize(
+    "redirect_uri",
+    ["http://127.0.0.1:4711/cb", "http://localhost/cb", "cursor://cb", "https://claude.ai/api/mcp/auth_callback"],
+)
+async def test_errors_go_to_the_persons_own_programs_and_to_known_clients_at_once(
+    client: OAuthClient, redirect_uri: str
+) -> None:
+    """ADR 13: those addresses are no stranger's site."""
+    client.redirect_uri = redirect_uri
+    await client.register()
+    query = client.authorize_query(code_challenge_method="plain")
+    response = await client.http.get(f"/oauth/authorize?{query}", headers=NAVIGATION, follow_redirects=False)
+    assert response.status_code == 303
+    assert response.headers["location"].startswith(redirect_uri)
+
+
+async def test_who_denies_on_the_consent_page_is_sent_back_at_once(client: OAuthClient) -> None:
+    """ADR 13: the page has shown where the answer goes."""
+    client.http.headers.update(NAVIGATION)
+    answer = await client.authorize(decision="deny")
+    assert answer["error"] == "access_denied"
