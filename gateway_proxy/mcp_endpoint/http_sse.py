@@ -45,7 +45,15 @@ class HttpSse:
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """GET /sse: say where to post, then pass on messages until the client leaves or its token ends."""
+        """GET /sse: say where to post, then pass on messages until the client leaves or its token ends.
+
+        HEAD, by which clients probe, is answered with the head alone: whoever sends it reads no stream.
+        """
+        start = {"type": "http.response.start", "status": 200, "headers": list(sse.HEADERS)}
+        if scope["method"] == "HEAD":
+            await send(start)
+            await send({"type": "http.response.body", "body": b""})
+            return
         ctx = get_tenant_context(scope)
         session = _new_session(ctx)
         try:
@@ -54,7 +62,6 @@ class HttpSse:
             await _refuse(refusal_of(error), send)
             return
         loopback = Loopback(self._endpoint, ctx)
-        start = {"type": "http.response.start", "status": 200, "headers": list(sse.HEADERS)}
         address = f"event: endpoint\ndata: /messages/?session_id={session.id}\n\n".encode()
         await send(start)
         await send({"type": "http.response.body", "body": address, "more_body": True})
