@@ -74,9 +74,10 @@ async def test_every_kind_of_question_is_answered_through_the_other_worker(redis
         assert all(question["params"] == {"message": "ann", "x-vendor": 1.5} for question in call.asked)
 
 
-async def _converse(workers: list[McpWorker], user: str, session_id: str, numbers: range) -> None:
-    """One user's calls, every one with id 1 and token 1 unless two are under way at once."""
+async def _converse(workers: list[McpWorker], user: str, numbers: range) -> int:
+    """Calls of one session of a user, one after the other, every one with id 1 and token 1; how many went right."""
     ctx = make_context(user_id=user)
+    session_id = await random.choice(workers).open_session(CAPABILITIES, ctx)
     clients = [worker.client(ctx, session_id) for worker in workers]
     for n in numbers:
         random.shuffle(clients)
@@ -89,21 +90,28 @@ async def _converse(workers: list[McpWorker], user: str, session_id: str, number
         heard = told(events)
         assert heard["question"] == f"{user} {n}"
         assert heard["told"]["result"] == {"action": "accept", "content": {"said": f"{user} {n}"}}
+    return len(numbers)
 
 
 async def test_two_users_of_one_stdio_backend_each_get_only_their_own(
     redis_url: str, clock: FakeClock, tmp_path: Path
 ) -> None:
-    """issue 3, Done when: same JSON-RPC ids and progress tokens, interleaved calls with elicitation."""
+    """issue 3, Done when: same JSON-RPC ids and progress tokens, 1,000 interleaved calls with elicitation.
+
+    Four sessions of each user at once: everything under way at any moment has the id 1 and the token 1.
+    """
     backend = stdio_backend(command=sys.executable, args=("-m", "tests.support.children.asker"), cwd=str(ROOT), env={})
     with running_runner(tmp_path) as runner:
         async with open_workers(redis_url, [backend], clock, runner=str(runner.socket), runner_key=KEY) as workers:
-            users = ("ann", "bob")
-            opened = [await workers[0].open_session(CAPABILITIES, make_context(user_id=user)) for user in users]
             async with asyncio.timeout(120):
-                await asyncio.gather(
-                    *(_converse(workers, user, sid, range(100)) for user, sid in zip(users, opened, strict=True))
+                right = await asyncio.gather(
+                    *(
+                        _converse(workers, user, range(first, first + 125))
+                        for user in ("ann", "bob")
+                        for first in range(0, 500, 125)
+                    )
                 )
+            assert sum(right) == 1000
 
 
 async def test_a_call_is_cancelled_at_the_backend_from_another_worker(redis_url: str, clock: FakeClock) -> None:
