@@ -95,10 +95,10 @@ class Relay:
 
 
 @asynccontextmanager
-async def open_core(settings: Settings) -> AsyncIterator[Core]:
-    """The database and the keys, for as long as the context lasts."""
+async def open_core(settings: Settings, *, deadline: float | None = None) -> AsyncIterator[Core]:
+    """The database and the keys, for as long as the context lasts. `deadline`: see `Database`."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, deadline=deadline)
     try:
         yield Core(settings, SystemClock(), database, Keyring(settings.secret_keys), PasswordHasher())
     finally:

@@ -7,6 +7,7 @@ from gateway_proxy.cli.environment import read_surroundings
 from gateway_proxy.domain.errors import SchemaMismatch
 from gateway_proxy.services import Core, open_core
 from gateway_proxy.settings import Settings
+from gateway_proxy.storage.sql.database import COMMAND_SECONDS
 from gateway_proxy.storage.sql.migrate import current_revision, head_revision
 
 
@@ -19,7 +20,7 @@ async def open_migrated(settings: Settings | None = None) -> AsyncIterator[Core]
         SettingsInvalid: The environment is not complete.
     """
     settings = settings or read_surroundings().settings
-    async with open_core(settings) as core:
+    async with open_core(settings, deadline=COMMAND_SECONDS) as core:
         revision, wanted = await current_revision(settings.database_url), head_revision()
         if revision != wanted:
             raise SchemaMismatch(revision, wanted)

@@ -10,6 +10,7 @@ from gateway_proxy.cli.welcome import FirstSecrets
 from gateway_proxy.provisioning.apply import apply
 from gateway_proxy.services import open_core
 from gateway_proxy.settings import Settings
+from gateway_proxy.storage.sql.database import COMMAND_SECONDS
 from gateway_proxy.storage.sql.migrate import upgrade
 from gateway_proxy.telemetry.logs import get_log
 
@@ -23,7 +24,7 @@ async def prepare(settings: Settings, wanted: Wanted, *, first_look: bool) -> Fi
         GatewayError: It cannot be done, or a configuration does not hold.
     """
     await upgrade(settings.database_url)
-    async with open_core(settings) as core:
+    async with open_core(settings, deadline=COMMAND_SECONDS) as core:
         await check_keys(core)
         secrets = await bootstrap(core) if first_look else None
         for state in wanted.states:

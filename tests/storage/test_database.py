@@ -1,6 +1,7 @@
 """Entering the database: transactions, time limits, and one error when it is out of reach."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
@@ -18,7 +19,7 @@ from sqlalchemy.orm import Session
 from gateway_proxy.domain.errors import AlreadyExists, StorageUnavailable
 from gateway_proxy.domain.ids import new_id
 from gateway_proxy.domain.tenant import Tenant
-from gateway_proxy.storage.sql.database import WAIT_SECONDS, Database, database_address
+from gateway_proxy.storage.sql.database import DEADLINE_SECONDS, WAIT_SECONDS, Database, database_address
 from gateway_proxy.storage.sql.migrate import upgrade
 from gateway_proxy.storage.sql.tenants import add_tenant, list_tenants
 from tests.support.clock import START
@@ -291,26 +292,42 @@ def frozen_sessions() -> Iterator[list[int]]:
     stopped: list[int] = []
     yield stopped
     for pid in stopped:
-        os.kill(pid, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
-async def test_a_frozen_server_costs_seconds_and_the_loop_stays_free(
-    postgres_url: str, frozen_sessions: list[int], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("moment", ["before", "within", "crowd"])
+async def test_a_frozen_server_costs_its_deadline_and_no_more(
+    postgres_url: str, frozen_sessions: list[int], moment: str
 ) -> None:
-    """Security F4: paused PostgreSQL gives 503, not a hang."""
+    """Security D4, O4, F4: 503 within five seconds, whether a connection, a statement or a place in line is awaited."""
     if os.environ.get("TEST_DATABASE_URL"):
         return  # its processes are not ours to stop; the run without that variable proves this
-    monkeypatch.setattr("gateway_proxy.storage.sql.database.WAIT_SECONDS", 0.3)
-    monkeypatch.setattr("gateway_proxy.storage.sql.database.DEADLINE_SECONDS", 1.0)
-    database = Database(postgres_url, pool_size=1)
-    pid = await database.read(lambda session: session.scalar(text("SELECT pg_backend_pid()")))
-    os.kill(int(pid or 0), signal.SIGSTOP)
-    frozen_sessions.append(int(pid or 0))
+    database = Database(postgres_url, pool_size=1, deadline=0.5)
+    pid = int(await database.read(lambda session: session.scalar(text("SELECT pg_backend_pid()"))) or 0)
+    frozen_sessions.append(pid)
+
+    def freeze(session: Session) -> None:
+        os.kill(pid, signal.SIGSTOP)
+        session.execute(text("SELECT 1"))
+
+    if moment != "within":
+        os.kill(pid, signal.SIGSTOP)
     started = time.monotonic()
-    with pytest.raises(StorageUnavailable):
-        await database.ping()
-    assert time.monotonic() - started < 5
+    waits = [
+        database.run(freeze) if moment == "within" else database.ping() for _ in range(8 if moment == "crowd" else 1)
+    ]
+    outcomes = await asyncio.gather(*waits, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [StorageUnavailable] * len(waits)
+    assert time.monotonic() - started < 1.5
+    os.kill(pid, signal.SIGCONT)
+    await database.ping()
     await database.close()
+
+
+def test_what_waits_for_postgresql_ends_within_five_seconds() -> None:
+    """Security D4, O4: the parts add up to less than what a caller is promised."""
+    assert max(WAIT_SECONDS, DEADLINE_SECONDS) + 0.25 < 5
 
 
 async def test_a_full_or_broken_disk_is_unavailability(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
+import asyncpg
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.engine.url import URL
@@ -25,8 +26,13 @@ from gateway_proxy.storage.sql.failures import is_unavailable
 P = ParamSpec("P")
 T = TypeVar("T")
 
-WAIT_SECONDS: Final = 5.0  # for a connection, for a lock, for one statement (security D4)
-DEADLINE_SECONDS: Final = 10.0  # for everything that one transaction does
+WAIT_SECONDS: Final = 4.0  # for a connection, for a lock, for one statement
+DEADLINE_SECONDS: Final = (
+    4.5  # for all of that together: somebody waits for the answer, 503 after 5 s (security D4, O4)
+)
+COMMAND_SECONDS: Final = 60.0  # for the same of a command, which may write a whole tenant in one transaction
+_FAREWELL_SECONDS: Final = 0.25  # for closing a connection; a server that is frozen is not waited for
+_QUEUE_SECONDS: Final = 10.0  # of SQLite, where nothing freezes, but writers stand in line
 _BEGIN: Final = "gateway_begin"
 _SQLITE_WRITES: Final = {_BEGIN: "BEGIN IMMEDIATE"}
 _POSTGRES_WRITES: Final = {"isolation_level": "READ COMMITTED"}
@@ -35,10 +41,14 @@ _POSTGRES_WRITES: Final = {"isolation_level": "READ COMMITTED"}
 class Database:
     """One database, PostgreSQL (asyncpg) or SQLite (aiosqlite). Opened lazily; one per process and event loop."""
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
-        """Prepare the pool; nothing is connected yet. `url` may be written without a driver."""
+    def __init__(self, url: str, *, pool_size: int = 10, deadline: float | None = None) -> None:
+        """Prepare the pool; nothing is connected yet. `url` may be written without a driver.
+
+        `deadline` is what one transaction may take, in seconds, from asking for a connection to its commit.
+        """
         address = database_address(url)
         self._is_sqlite = address.get_backend_name() == "sqlite"
+        self._deadline = deadline or (_QUEUE_SECONDS if self._is_sqlite else DEADLINE_SECONDS)
         self._engine = open_engine(address, pool_size=pool_size)
         self._writer = self._engine.execution_options(**(_SQLITE_WRITES if self._is_sqlite else _POSTGRES_WRITES))
         # SQLite lets one writer in at a time and lets the others poll; in a process a fair queue is kinder than that.
@@ -52,7 +62,12 @@ class Database:
         Raises:
             StorageUnavailable: The database is out of reach, out of connections, locked or too slow.
         """
-        async with _unavailability(), self._my_turn(), AsyncSession(self._writer) as session, session.begin():
+        async with (
+            _unavailability(self._deadline),
+            self._my_turn(),
+            AsyncSession(self._writer) as session,
+            session.begin(),
+        ):
             return await session.run_sync(f, *args, **kwargs)
 
     async def read(self, f: Callable[Concatenate[Session, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -61,7 +76,7 @@ class Database:
         Raises:
             StorageUnavailable: As for `run`.
         """
-        async with _unavailability(), AsyncSession(self._engine) as session, session.begin():
+        async with _unavailability(self._deadline), AsyncSession(self._engine) as session, session.begin():
             return await session.run_sync(f, *args, **kwargs)
 
     async def ping(self) -> None:
@@ -70,7 +85,7 @@ class Database:
         Raises:
             StorageUnavailable: It gives none.
         """
-        async with _unavailability(), self._engine.connect() as connection:
+        async with _unavailability(self._deadline), self._engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
 
     async def close(self) -> None:
@@ -126,16 +141,25 @@ def open_engine(address: URL, *, pool_size: int) -> AsyncEngine:
         pool_recycle=1800,
         isolation_level="AUTOCOMMIT",  # of reads, and of the ping before each use: one round trip each instead of three
         connect_args={
+            "connection_class": _Connection,
             "timeout": WAIT_SECONDS,
-            "command_timeout": WAIT_SECONDS + 1,  # the server gives up first, unless it is frozen
+            "command_timeout": WAIT_SECONDS + 0.25,  # the server gives up first, unless it is frozen
             "server_settings": {
                 "application_name": "gateway-proxy",
                 "statement_timeout": str(int(WAIT_SECONDS * 1000)),
                 "lock_timeout": str(int(WAIT_SECONDS * 800)),
-                "idle_in_transaction_session_timeout": str(int(DEADLINE_SECONDS * 2000)),
+                "idle_in_transaction_session_timeout": str(int(COMMAND_SECONDS * 1000)),
             },
         },
     )
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[misc]  # of a library without types
+    """A connection that is not held on to: SQLAlchemy would let a server that does not answer have two seconds more."""
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        """Say good-bye, and hang up on a server that does not."""
+        await super().close(timeout=_FAREWELL_SECONDS if timeout is None else min(timeout, _FAREWELL_SECONDS))
 
 
 def _open_sqlite(address: URL, *, pool_size: int) -> AsyncEngine:
@@ -169,10 +193,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @asynccontextmanager
-async def _unavailability() -> AsyncIterator[None]:
+async def _unavailability(deadline: float) -> AsyncIterator[None]:
     """Turn "out of reach" into our error, and put an end to whatever waits too long."""
     try:
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with asyncio.timeout(deadline):
             yield
     except Exception as error:  # the boundary between drivers and us; whatever is not about reach goes on as it is
         if is_unavailable(error):
