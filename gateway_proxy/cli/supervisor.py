@@ -9,12 +9,14 @@ import errno
 import socket
 import sys
 import time
+from dataclasses import dataclass, field
 from typing import Final
 
 import click
 from uvicorn.config import STARTUP_FAILURE, Config
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
+from gateway_proxy.cli.heartbeat import SILENCE_SECONDS, Heartbeat
 from gateway_proxy.cli.http_protocol import BoundedHttpProtocol
 from gateway_proxy.cli.runner_process import RunnerProcess
 from gateway_proxy.domain.clock import Clock
@@ -29,6 +31,7 @@ CONNECTIONS: Final = 8192  # of one worker; beyond it 503
 _CLOSE_SECONDS: Final = 4.0  # after draining, for closing database and Redis
 _BIND_SECONDS: Final = 5.0  # for a predecessor that is just letting go of the port
 _FAILED_STARTS: Final = 3
+_START_SECONDS: Final = 30.0  # for a worker that shall take the place of one that serves
 _TAKEN: Final = "the address is in use; stop what listens there, or choose another port"
 
 
@@ -54,7 +57,6 @@ def server_config(settings: Settings) -> Config:
         limit_concurrency=CONNECTIONS,
         timeout_keep_alive=120,  # longer than the proxy in front keeps its own, so that it never meets a closed one
         timeout_graceful_shutdown=DRAIN_SECONDS,
-        timeout_worker_healthcheck=30,
     )
 
 
@@ -91,8 +93,21 @@ def _bound(settings: Settings) -> socket.socket:
     return listener
 
 
+@dataclass
+class Replacing:
+    """A replacement of all workers under way: who is to go, and who is on the way in (since when)."""
+
+    leaving: list[Heartbeat] = field(default_factory=list)
+    newcomer: Heartbeat | None = None
+    since: float = 0.0
+
+
 class Supervisor(Multiprocess):
-    """uvicorn's supervisor of workers, with a runner, a bound on stopping, and an exit status."""
+    """uvicorn's supervisor of workers, with a runner, an exit status, and bounds: nothing here waits for one worker.
+
+    Signals are looked at twice a second whatever the workers do, a worker that hangs or does not end is killed, and a
+    replacement (SIGHUP) goes on beside all that.
+    """
 
     def __init__(
         self,
@@ -108,8 +123,11 @@ class Supervisor(Multiprocess):
         self._metrics = metrics
         self._clock = clock
         self._is_in_terminal = sys.stdin is not None and sys.stdin.isatty()
-        self._ready: set[int | None] = set()
+        self._hearts: list[Heartbeat] = []
+        self._replacing = Replacing()
+        self._retired: list[tuple[Process, float]] = []
         self._failed_starts = 0
+        self._has_failed = False
 
     def serve(self) -> None:
         """Run until a signal, and leave nothing running.
@@ -126,38 +144,105 @@ class Supervisor(Multiprocess):
                 self._metrics.remove()
             with contextlib.suppress(OSError):
                 self.sockets[0].close()
-        has_failed = any(process.exitcode == STARTUP_FAILURE for process in self.processes)
-        if has_failed or self._failed_starts >= _FAILED_STARTS:
+        if self._has_failed:
             raise click.ClickException("the workers do not start; their messages stand above")
 
-    def keep_subprocess_alive(self) -> None:
-        """Twice a second: replace what died."""
-        if not self.should_exit.is_set() and self._runner is not None:
-            self._runner.keep_alive()
-        before = list(self.processes)
-        for process in before:
-            process.child_conn.close()  # the worker has its own: only then its death ends a ping, which has 30 seconds
-        self._ready |= {each.pid for each in before if each.pid not in self._ready and each.is_ready(timeout=1)}
-        super().keep_subprocess_alive()
-        self._count_failed_starts(before)
-        if self._metrics is not None:
-            self._metrics.gather({process.pid for process in self.processes if process.pid is not None})
+    def init_processes(self) -> None:
+        """Start the workers."""
+        self._hearts = [self._start() for _ in range(self.processes_num)]
+        self.processes = [heart.process for heart in self._hearts]
 
-    def _count_failed_starts(self, before: list[Process]) -> None:
-        """Workers that die before they serve would do so for ever: with none that serves, that ends the start."""
-        died = [old for old, new in zip(before, self.processes, strict=True) if old is not new]
-        self._failed_starts += sum(process.pid not in self._ready for process in died)
-        self._ready -= {process.pid for process in died}
-        if self._ready:
-            self._failed_starts = 0
-        elif self._failed_starts >= _FAILED_STARTS:
+    def keep_subprocess_alive(self) -> None:
+        """Twice a second: replace what died or hangs, go on with what was begun."""
+        if self.should_exit.is_set():
+            return
+        if self._runner is not None:
+            self._runner.keep_alive()
+        for place, heart in enumerate(self._hearts):
+            if not heart.is_beating():
+                self._replace(place, heart)
+        self._replace_next()
+        self._end_retired()
+        self.processes = [heart.process for heart in self._hearts]
+        if self._metrics is not None:
+            self._metrics.gather({process.pid for process in self._running() if process.pid is not None})
+
+    def _start(self) -> Heartbeat:
+        process = Process(self.config, self.sockets)
+        process.start()
+        process.child_conn.close()  # the worker has its own: only then is its death the end of the connection
+        return Heartbeat(process, self._clock)
+
+    def _running(self) -> list[Process]:
+        newcomer = self._replacing.newcomer
+        others = [process for process, _ in self._retired] + ([] if newcomer is None else [newcomer.process])
+        return [heart.process for heart in self._hearts] + others
+
+    def _replace(self, place: int, heart: Heartbeat) -> None:
+        """Put a new worker into the place of one that is dead or will be now.
+
+        Workers that die before they serve would do so for ever: with none that serves, that ends the start.
+        """
+        process = heart.process
+        if process.process.is_alive():
+            log.error("worker_hangs", pid=process.pid, silent_for=SILENCE_SECONDS)
+        process.kill()
+        process.join()
+        self._failed_starts = 0 if any(each.is_serving for each in self._hearts) else self._failed_starts + 1
+        if self._failed_starts and (process.exitcode == STARTUP_FAILURE or self._failed_starts >= _FAILED_STARTS):
             log.error("workers_do_not_start", attempts=self._failed_starts)
+            self._has_failed = True
             self.should_exit.set()
+            return
+        log.warning("worker_died", pid=process.pid, status=process.exitcode)
+        self._hearts[place] = self._start()
+
+    def _replace_next(self) -> None:
+        """Go on with replacing every worker: the newcomer serves before the old one is told to go."""
+        replacing = self._replacing
+        if replacing.newcomer is None:
+            replacing.leaving = [heart for heart in replacing.leaving if heart in self._hearts]  # the others died
+            if replacing.leaving:
+                replacing.newcomer, replacing.since = self._start(), self._clock.monotonic()
+            return
+        newcomer, is_late = replacing.newcomer, self._clock.monotonic() - replacing.since > _START_SECONDS
+        if not newcomer.is_beating() or (is_late and not newcomer.is_serving):
+            log.error("replacement_failed", pid=newcomer.process.pid)
+            newcomer.process.kill()
+            newcomer.process.join()
+            self._replacing = Replacing()
+        elif newcomer.is_serving:
+            replacing.newcomer = None
+            old = next((heart for heart in replacing.leaving if heart in self._hearts), None)
+            if old is None:  # it died meanwhile and has a successor already
+                self._retire(newcomer.process)
+            else:
+                self._hearts[self._hearts.index(old)] = newcomer
+                self._retire(old.process)
+
+    def _retire(self, process: Process) -> None:
+        process.terminate()
+        self._retired.append((process, self._clock.monotonic() + DRAIN_SECONDS + _CLOSE_SECONDS))
+
+    def _end_retired(self) -> None:
+        """Bury who has gone, and kill who should have gone."""
+        for process, deadline in self._retired:
+            if process.process.is_alive() and self._clock.monotonic() > deadline:
+                log.error("worker_killed", pid=process.pid)
+                process.process.kill()
+            if not process.process.is_alive():
+                process.process.join()
+        self._retired = [pair for pair in self._retired if pair[0].process.is_alive()]
+
+    def terminate_all(self) -> None:
+        """Tell all workers to end, also those that are only just starting."""
+        for process in self._running():
+            process.terminate()
 
     def join_all(self) -> None:
         """Wait for the workers to drain, and no longer than they may take."""
         deadline = self._clock.monotonic() + DRAIN_SECONDS + _CLOSE_SECONDS
-        for process in self.processes:
+        for process in self._running():
             process.process.join(max(0.0, deadline - self._clock.monotonic()))
             if process.process.is_alive():
                 log.error("worker_killed", pid=process.pid)
@@ -169,7 +254,7 @@ class Supervisor(Multiprocess):
         if self._is_in_terminal:
             self.should_exit.set()
         else:
-            super().handle_hup()
+            self._replacing.leaving = list(self._hearts)
 
     def handle_ttin(self) -> None:
         """Nothing: the number of workers is a setting, and more than one needs Redis."""
