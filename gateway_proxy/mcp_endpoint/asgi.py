@@ -15,6 +15,7 @@ from gateway_proxy.domain.ids import new_session_id
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.mcp_endpoint import headers as h
 from gateway_proxy.mcp_endpoint import sse, wire
+from gateway_proxy.mcp_endpoint.batches import Batches
 from gateway_proxy.mcp_endpoint.call_reply import finish
 from gateway_proxy.mcp_endpoint.calls_in_flight import CallsInFlight
 from gateway_proxy.mcp_endpoint.config import EndpointConfig, IsStillWelcome
@@ -87,10 +88,9 @@ class McpEndpoint:
         self._news = SessionNews(announcer, self._mailbox, event_log, config.limits)
         self._listening = Listening(self._mailbox, event_log, self._streams, self._news, config.limits)
         self._kept_streams = KeptStreams(self._mailbox, event_log, config.limits)
-        questions = Questions(self._mailbox)
-        self._legacy = LegacyLeg(
-            catalog, tool_calls, requests, sessions, self._calls_in_flight, questions, self._kept_streams, config
-        )
+        questions, in_flight, kept = Questions(self._mailbox), self._calls_in_flight, self._kept_streams
+        batches = Batches(self)
+        self._legacy = LegacyLeg(catalog, tool_calls, requests, sessions, in_flight, questions, kept, batches, config)
         states = RequestStates(sealer or Keyring((new_session_id(),)), clock)
         self._parked_calls = ParkedCalls(self._mailbox, states, config.limits)
         subscriptions = Subscriptions(announcer, self._streams)

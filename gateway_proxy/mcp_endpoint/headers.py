@@ -14,10 +14,13 @@ SESSION_ID: Final = b"mcp-session-id"
 METHOD: Final = b"mcp-method"
 NAME: Final = b"mcp-name"
 ORIGIN: Final = b"origin"
+AUTHORIZATION: Final = b"authorization"
 PARAMETER: Final = b"mcp-param-"
 
 _SINGLE: Final = frozenset({PROTOCOL_VERSION, SESSION_ID, METHOD, NAME, ORIGIN})
-_READ: Final = _SINGLE | {b"accept", b"content-type", b"content-length", b"content-encoding", b"last-event-id"}
+_READ: Final = _SINGLE | {
+    b"accept", b"content-type", b"content-length", b"content-encoding", b"last-event-id", AUTHORIZATION,
+}  # fmt: skip
 
 _JSON_RANGES: Final = ("application/json", "application/*", "*/*")
 _SSE_RANGES: Final = ("text/event-stream", "text/*", "*/*")

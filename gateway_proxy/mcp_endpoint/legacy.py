@@ -18,6 +18,7 @@ from gateway_proxy.domain.session import SessionRecord
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.mcp_endpoint import headers as h
 from gateway_proxy.mcp_endpoint import wire
+from gateway_proxy.mcp_endpoint.batches import Batches
 from gateway_proxy.mcp_endpoint.call_reply import Answer, finish, relay_call
 from gateway_proxy.mcp_endpoint.calls_in_flight import CallsInFlight
 from gateway_proxy.mcp_endpoint.config import EndpointConfig
@@ -67,6 +68,7 @@ class LegacyLeg:
         calls_in_flight: CallsInFlight,
         questions: Questions,
         kept_streams: KeptStreams,
+        batches: Batches,
         config: EndpointConfig,
     ) -> None:
         self._catalog = catalog
@@ -76,6 +78,7 @@ class LegacyLeg:
         self._calls_in_flight = calls_in_flight
         self._questions = questions
         self._kept_streams = kept_streams
+        self._batches = batches
         self._limits = config.limits
         self._server = config.server
         self._methods: Mapping[str, Handler] = {
@@ -96,7 +99,8 @@ class LegacyLeg:
             Refusal, GatewayError: What the client is told instead, as an error of `post.request_id`.
         """
         if is_batch(post.body):
-            raise Refusal(400, wire.INVALID_REQUEST, "Invalid request: batches are not served; send one message each")
+            await self._batches.answer(post, await self.find_session(post.headers, post.ctx))
+            return
         message = decode_message(post.body)
         if isinstance(message, Request):
             post.request_id = message.id

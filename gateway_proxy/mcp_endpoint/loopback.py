@@ -19,6 +19,7 @@ from gateway_proxy.domain.tenant import TenantContext
 Emit = Callable[[bytes], Awaitable[None]]
 """Takes one complete JSON-RPC message for the client."""
 
+ACCEPT: Final = b"application/json, text/event-stream"
 EVENT_LIMIT: Final = 16 * 1024 * 1024
 MODERN_VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
 WITHOUT_PARAMETERS: Final = "gateway_proxy.without_parameters"
@@ -101,10 +102,17 @@ class Loopback:
     ctx: TenantContext
 
     async def exchange(
-        self, method: str, body: bytes, headers: Sequence[tuple[bytes, bytes]], emit: Emit, *, session_id: str | None
+        self,
+        method: str,
+        body: bytes,
+        headers: Sequence[tuple[bytes, bytes]],
+        emit: Emit,
+        *,
+        session_id: str | None,
+        accept: bytes = ACCEPT,
     ) -> Outcome:
         """Send one request; every message of its answer goes to `emit`. Cancel it to hang up."""
-        sent = [(b"content-type", b"application/json"), (b"accept", b"application/json, text/event-stream"), *headers]
+        sent = [(b"content-type", b"application/json"), (b"accept", accept), *headers]
         if session_id is not None:
             sent.append((b"mcp-session-id", session_id.encode("ascii", "replace")))
         scope = {

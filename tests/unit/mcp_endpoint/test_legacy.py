@@ -265,15 +265,6 @@ async def test_a_notification_needs_a_living_session_if_it_names_one(client: Mcp
     assert (await client.post(message, mcp_session_id="unknown")).status == 404
 
 
-async def test_a_batch_is_refused_cleanly(client: McpClient) -> None:
-    """One revision had batches; a client that sends one is told what to do instead."""
-    reply = await client.post([request("ping"), request("ping", request_id=2)])
-    assert reply.status == 400
-    assert reply.json["id"] is None
-    assert reply.json["error"]["code"] == -32600
-    assert "one message" in reply.json["error"]["message"]
-
-
 async def test_delete_ends_the_session(in_session: McpClient) -> None:
     """MCP 2025-11-25, Session Management 5."""
     assert (await in_session.send("DELETE")).status == 204
