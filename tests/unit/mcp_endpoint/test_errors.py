@@ -13,6 +13,7 @@ from gateway_proxy.mcp_endpoint.errors import TABLE, refusal_of
 SAMPLES: dict[Any, Any] = {
     str: "calc",
     int: 7,
+    bool: True,
     float: 7.5,
     tuple[str, ...]: ("p",),
     GatewayError: errors.StorageUnavailable(),
