@@ -29,6 +29,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help="under two minutes; fails if a must-target is far missed")
     parser.add_argument("--rounds", type=int, help="rounds over all subjects (default 5, short 3)")
     parser.add_argument("--seconds", type=float, help="of load per subject, scenario and round (default 2, short 1)")
+    parser.add_argument("--gateway-python", type=Path, help="a Python with an operator's environment (default: this)")
     parser.add_argument("--fastmcp-python", type=Path, help="a Python that has fastmcp, to measure its proxy as well")
     parser.add_argument("--output", type=Path, help=f"where to write the page (default {RESULTS}; short: nowhere)")
     return parser.parse_args()
@@ -47,7 +48,8 @@ class Bench:
         os.sched_setaffinity(0, self._cores.rest)
         self._stores = stack.enter_context(running_stores())
         self._backend = self._start_backend()
-        self._installation = Installation(folder, self._stores, self._backend, self._cores.subject)
+        python = str(arguments.gateway_python or sys.executable)
+        self._installation = Installation(folder, self._stores, self._backend, self._cores.subject, python)
         self._peers = Peers(folder, self._backend, self._cores.subject, stack, arguments.fastmcp_python)
         self.absent: list[str] = []
         self.resident: dict[str, int] = {}

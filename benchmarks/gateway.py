@@ -41,12 +41,13 @@ _PERSON: Final = "  - {{email: p{number}@example.com, tenants: {{bench: member, 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """A folder with a configuration, and the stores; gateways are started on it."""
+    """A folder with a configuration, and the stores; gateways are started on it, from the environment of `python`."""
 
     folder: Path
     stores: Stores
     backend_port: int
     cores: frozenset[int]
+    python: str = sys.executable
 
     def write_config(self) -> None:
         """Two tenants: one that is called, one with 500 tools; everybody is a member of both."""
@@ -65,7 +66,7 @@ class Installation:
             "GATEWAY_SECRET_KEYS": "bench-secret-key-0123456789-abcdefgh",
             "GATEWAY_WORKERS": str(workers),
         }
-        command = [sys.executable, "-m", "gateway_proxy", "serve", "--config", str(self.folder / "gateway.yaml")]
+        command = [self.python, "-m", "gateway_proxy", "serve", "--config", str(self.folder / "gateway.yaml")]
         return start(command, cores or self.cores, self.log, environment)
 
     @property

@@ -68,4 +68,5 @@ if __name__ == "__main__":
         access_log=False,
         loop="uvloop",
         http="httptools",
+        timeout_keep_alive=120,  # as the gateway: opening 256 sessions takes longer than the default on a busy machine
     )

@@ -30,7 +30,14 @@ async def serve(port: int, url: str) -> None:
         server: Server[Any] = Server("sdk-gateway", on_list_tools=list_tools, on_call_tool=call_tool)
         app = server.streamable_http_app(json_response=True)
         config = uvicorn.Config(
-            app, port=port, log_level="warning", access_log=False, loop="uvloop", http="httptools", lifespan="on"
+            app,
+            port=port,
+            log_level="warning",
+            access_log=False,
+            loop="uvloop",
+            http="httptools",
+            lifespan="on",
+            timeout_keep_alive=120,
         )
         await uvicorn.Server(config).serve()
 

@@ -1,6 +1,5 @@
 """What a failing database means: out of reach (try again later), a duplicate, or a fault of ours. No query here."""
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -14,18 +13,10 @@ from gateway_proxy.domain.errors import AlreadyExists, GatewayError
 _PASSING_CLASSES: Final = frozenset({"08", "28", "40", "53", "57", "58", "F0"})
 # The database is not there, a lock was not to be had in time, a primary has become a replica.
 _PASSING_STATES: Final = frozenset({"3D000", "55P03", "55006", "25006"})
-_PASSING_SQLITE: Final = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_NOMEM,
-    }
+_PASSING_SQLITE: Final = tuple(
+    f"SQLITE_{name}" for name in ("BUSY", "LOCKED", "READONLY", "IOERR", "FULL", "CANTOPEN", "PROTOCOL", "NOMEM")
 )
+"""Result codes by name, which are the beginning of their extended codes' names; the driver is not imported for them."""
 
 
 def is_unavailable(error: BaseException) -> bool:
@@ -40,9 +31,9 @@ def is_unavailable(error: BaseException) -> bool:
     state = getattr(cause, "sqlstate", None)
     if isinstance(state, str):
         return state[:2] in _PASSING_CLASSES or state in _PASSING_STATES
-    if isinstance(cause, sqlite3.Error):
-        code = getattr(cause, "sqlite_errorcode", None)
-        return code is not None and code & 0xFF in _PASSING_SQLITE
+    name = getattr(cause, "sqlite_errorname", None)
+    if isinstance(name, str):
+        return name.startswith(_PASSING_SQLITE)
     return isinstance(cause, OSError) or _is_closed_connection(cause)
 
 
@@ -72,7 +63,7 @@ def naming_duplicates(noun: str, key: str) -> Iterator[None]:
 def _driver_error(error: BaseException) -> Any:
     """The innermost error that the driver raised: SQLAlchemy wraps its adapter, which wraps asyncpg or sqlite3."""
     innermost: BaseException = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    while innermost.__cause__ is not None and not isinstance(innermost, sqlite3.Error):
+    while innermost.__cause__ is not None and not hasattr(innermost, "sqlite_errorname"):
         innermost = innermost.__cause__
     return innermost
 
