@@ -4,6 +4,7 @@ The client knows only its own calls; when it comes back with their results, ever
 again. Kept under the ids of the calls that the client got, and bound to tenant and user: an id alone opens nothing.
 """
 
+import asyncio
 import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from redis.exceptions import RedisError
 
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.tenant import TenantContext
+from gateway_proxy.storage.redis.client import ANSWER_SECONDS
 from gateway_proxy.storage.redis.keys import kept_turn_key
 from gateway_proxy.telemetry.logs import get_log
 from openai_routes.turn import Message
@@ -118,7 +120,7 @@ class RedisTurns:
             log.warning("chat_turn_not_kept", reason="too large")
             return
         try:
-            async with self._redis.pipeline(transaction=False) as pipeline:
+            async with asyncio.timeout(ANSWER_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
                 for call_id in call_ids:
                     pipeline.set(self._key(ctx, call_id), record, ex=KEPT_SECONDS)
                 await pipeline.execute()
@@ -132,7 +134,8 @@ class RedisTurns:
         if not call_ids:
             return found
         try:
-            records = await self._redis.mget([self._key(ctx, call_id) for call_id in call_ids])
+            async with asyncio.timeout(ANSWER_SECONDS):
+                records = await self._redis.mget([self._key(ctx, call_id) for call_id in call_ids])
         except (RedisError, OSError) as error:
             log.warning("chat_turn_not_read", reason=type(error).__name__)
             return found

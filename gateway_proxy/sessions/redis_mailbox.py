@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.sessions.mailbox import Letter, Pigeonholes, Take, new_worker_id, stamped
 from gateway_proxy.sessions.reachable import reachable
+from gateway_proxy.storage.redis.client import ANSWER_SECONDS
 from gateway_proxy.storage.redis.keys import inbox_key, workers_key
 from gateway_proxy.telemetry.logs import get_log
 
@@ -59,9 +60,9 @@ class RedisMailbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._is_closing = True
-        while self._task is not None and not self._task.done():
-            self._task.cancel()  # the driver may swallow one that meets the end of a command
-            await asyncio.wait({self._task}, timeout=0.2)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(1.0):
                 batch = self._redis.pipeline(transaction=False)
@@ -107,7 +108,8 @@ class RedisMailbox:
         back_off, last = 0.1, b"0-0"
         while not self._is_closing:
             try:
-                await self._show()
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await self._show()
                 last = await self._read_some(last)
                 back_off = 0.1
             except (RedisError, OSError, TimeoutError) as error:
@@ -131,7 +133,8 @@ class RedisMailbox:
 
     async def _read_some(self, last: bytes) -> bytes:
         """Wait for letters, hand them out, take them from the stream; returns the id of the last one read."""
-        answer: Any = await self._redis.xread({self._inbox: last}, count=32, block=READ_MS)
+        async with asyncio.timeout(READ_MS / 1000 + ANSWER_SECONDS):
+            answer: Any = await self._redis.xread({self._inbox: last}, count=32, block=READ_MS)
         for _, entries in answer.items() if isinstance(answer, dict) else answer or ():
             for entry_id, fields in _flat(entries):
                 last = entry_id
@@ -143,7 +146,8 @@ class RedisMailbox:
                         log.warning("letter_unreadable")
                         continue
                     await self._holes.deliver(letter)
-            await self._redis.xtrim(self._inbox, minid=_after(last), approximate=False)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._redis.xtrim(self._inbox, minid=_after(last), approximate=False)
         return last
 
 

@@ -1,5 +1,6 @@
 """The connection to Redis: bounded waits, and a restart that nobody sees."""
 
+import asyncio
 import inspect
 import time
 
@@ -38,6 +39,26 @@ async def test_a_redis_out_of_reach_is_an_error_within_seconds() -> None:
     with pytest.raises(RedisError):
         await redis.ping()
     assert time.monotonic() - started < 3
+    await redis.aclose()
+
+
+async def test_a_cancellation_at_any_moment_of_a_command_ends_its_caller(redis_url: str) -> None:
+    """Security F12: a stream whose client leaves ends, wherever in a command to Redis that finds it."""
+    redis = open_redis(redis_url)
+    await redis.ping()
+
+    async def ask() -> None:
+        await redis.get("gw:1:{-}:test")
+        await asyncio.Event().wait()
+
+    for steps in range(60):
+        caller = asyncio.create_task(ask())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        caller.cancel()
+        _, alive = await asyncio.wait({caller}, timeout=2)
+        assert not alive, f"swallowed after {steps} steps"
+        await redis.ping()
     await redis.aclose()
 
 
