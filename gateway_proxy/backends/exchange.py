@@ -64,6 +64,7 @@ class Exchange:
         "_log_floor",
         "_on_change",
         "_parser",
+        "_passes_on",
         "_progress_token",
         "_queue",
         "_received",
@@ -86,12 +87,15 @@ class Exchange:
         breaker: Breaker,
         on_change: Callable[[str], None],
         log_floor: int = EVERYTHING,
+        passes_on: bool = False,
     ) -> None:
         """`allowed` are the server requests that the caller can answer; `on_change` hears of list_changed.
 
-        Log messages below the rank `log_floor` are not the caller's.
+        Log messages below the rank `log_floor` are not the caller's. With `passes_on` the caller gets notifications
+        that we do not know, too: in the older era servers send what they like on the stream of a call.
         """
         self._log_floor = log_floor
+        self._passes_on = passes_on
         session.under_way += 1
         self._session = session
         self._reply = reply
@@ -274,6 +278,8 @@ class Exchange:
             return self._take_withdrawal(envelope)
         if method.endswith(_CHANGED):
             self._on_change(method)
+        elif self._passes_on:
+            return Notification(write_notification(method, raw_bytes(envelope.params)))
         return None
 
     def _take_withdrawal(self, envelope: Envelope) -> Withdrawal | None:

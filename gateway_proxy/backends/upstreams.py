@@ -301,6 +301,7 @@ class Upstreams:
             breaker=breaker,
             on_change=on_change,
             log_floor=log_floor,
+            passes_on=not caller.modern,
         )
 
     async def _open_to_hear(self, backend: Backend, user_id: str, caller: Caller) -> UpstreamSession:

@@ -145,6 +145,25 @@ async def test_log_messages_of_a_call_reach_its_caller() -> None:
     assert json.loads(messages[0].raw)["params"] == {"level": "info", "data": {"a": 1}, "logger": "x"}
 
 
+async def test_notifications_that_we_do_not_know_reach_an_older_caller_on_its_call() -> None:
+    """relay.md 8; 2025-11-25, Elicitation: `elicitation/complete` may come there. 2026-07-28 has no such thing."""
+    note = {"jsonrpc": "2.0", "method": "notifications/elicitation/complete", "params": {"elicitationId": "e", "x": 1}}
+
+    async def talks(http: Http) -> None:
+        await http.event(note)
+        await http.event({"jsonrpc": "2.0", "method": "notifications/x-vendor"})
+        await http.event({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+        await http.result(text("done"))
+
+    async with serve(McpBackend(tools={"talks": talks})) as url, open_relay([http_backend(url)]) as relay:
+        *notes, _ = await call(relay, "calc__talks")
+        assert len(await call(relay, "calc__talks", caller=MODERN)) == 1
+    assert [json.loads(each.raw) for each in notes if isinstance(each, Notification)] == [
+        note,
+        {"jsonrpc": "2.0", "method": "notifications/x-vendor"},
+    ]
+
+
 @pytest.mark.parametrize("is_streaming", [True, False])
 async def test_closing_a_call_cancels_it_at_the_backend(is_streaming: bool) -> None:
     """relay.md 8: the closed stream reaches the backend as notifications/cancelled."""
