@@ -6,6 +6,6 @@ ones are behind a door (`doors`), so no handler there can be reached without a v
 
 from gateway_proxy.app.gateway import Gateway, create_app
 from gateway_proxy.app.protected import admin_surface, openai_surface
-from gateway_proxy.app.public import public_routes
+from gateway_proxy.app.public import People, public_routes
 
-__all__ = ["Gateway", "admin_surface", "create_app", "openai_surface", "public_routes"]
+__all__ = ["Gateway", "People", "admin_surface", "create_app", "openai_surface", "public_routes"]

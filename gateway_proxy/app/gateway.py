@@ -9,8 +9,8 @@ from types import FrameType
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway_proxy.app.protected import admin_surface, http_sse_surface, mcp_surface, openai_surface
-from gateway_proxy.app.public import public_routes
-from gateway_proxy.app.surfaces import Surfaces
+from gateway_proxy.app.public import People, public_routes
+from gateway_proxy.app.surfaces import NotFound, Surfaces
 from gateway_proxy.edge.cors import SurfaceCors
 from gateway_proxy.edge.health import Draining
 from gateway_proxy.edge.host_check import HostCheck
@@ -69,13 +69,15 @@ class Gateway:
         settings = self._settings
         self._endpoint, mcp = mcp_surface(services)
         self._http_sse, http_sse_routes = http_sse_surface(services, self._endpoint)
+        people = People.of(services)
         routes = [
             *http_sse_routes,
-            *public_routes(services, self._draining),
+            *public_routes(services, people, self._draining),
             *openai_surface(services, connections),
             *admin_surface(services),
         ]
-        cors = SurfaceCors(Surfaces(mcp, routes), public_url=settings.public_url, origins=settings.cors_origins)
+        surfaces = Surfaces(mcp, routes, NotFound(people.pages))
+        cors = SurfaceCors(surfaces, public_url=settings.public_url, origins=settings.cors_origins)
         self._app = RequestBoundary(HostCheck(cors, settings.public_url), services.metrics)
 
     def _drain_on_sigterm(self) -> None:

@@ -51,9 +51,8 @@ class People:
         )
 
 
-def public_routes(services: Services, draining: Draining) -> list[Route]:
+def public_routes(services: Services, people: People, draining: Draining) -> list[Route]:
     """PUBLIC: everything that answers without a bearer token."""
-    people = People.of(services)
     sign_in_page = SignInPage(people.pages, people.csrf, people.next_steps)
     sign_in = SignIn(sign_in_page, people.sessions, people.authenticator)
     sign_out = SignOut(people.pages, people.sessions, people.csrf, people.next_steps)

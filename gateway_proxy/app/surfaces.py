@@ -1,26 +1,47 @@
 """From a path to the surface that serves it. Nothing is decided about the caller here."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway_proxy.browser.pages import Pages
+from gateway_proxy.edge.surfaces import SurfaceName, surface_of
 
-async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    request = Request(scope)
-    body = {"error": "There is nothing at this path.", "details": [request.scope["path"][:200]]}
-    response: Response = JSONResponse(body, status_code=404)
-    await response(scope, receive, send)
+NOTHING_HERE: Final = {
+    "title": "There is no such page",
+    "message": "The address may be mistyped, or what it led to is gone.",
+    "next_step": "Go to the start page by the name at the top.",
+}
+
+
+class NotFound:
+    """The answer at a path that no surface has: a page for who looks with a browser, JSON for everybody else."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        await self._answer(request)(scope, receive, send)
+
+    def _answer(self, request: Request) -> Response:
+        path = request.scope["path"]
+        if surface_of(path) is SurfaceName.PAGES and "text/html" in request.headers.get("accept", ""):
+            return self._pages.render(request, "error.html", NOTHING_HERE, status=404)
+        body = {"error": "There is nothing at this path.", "details": [path[:200]]}
+        return JSONResponse(body, status_code=404, headers={"Cache-Control": "no-store"})
 
 
 class Surfaces:
     """Sends a request to its surface. /mcp is looked at first: it is the hot path."""
 
-    def __init__(self, mcp: ASGIApp, routes: Sequence[Route]) -> None:
+    def __init__(self, mcp: ASGIApp, routes: Sequence[Route], not_found: NotFound) -> None:
         self._mcp = mcp
-        self._router = Router(routes, redirect_slashes=False, default=_not_found)
+        self._router = Router(routes, redirect_slashes=False, default=not_found)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in ("/mcp", "/mcp/"):

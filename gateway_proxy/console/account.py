@@ -35,6 +35,24 @@ DONE: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """What was wrong with a form, and the id of the field that it is about; empty when it is about none."""
+
+    text: str
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenForm:
+    """What stands in the form for a new token: the defaults, or what was filled in before it was refused."""
+
+    name: str = ""
+    days: str = "90"
+    tenant_id: str = ""
+    scopes: tuple[str, ...] = (Scope.MCP, Scope.OPENAI)
+
+
+@dataclass(frozen=True, slots=True)
 class AppRow:
     """One grant, as it is listed."""
 
@@ -97,7 +115,14 @@ class AccountPage:
         return await self.pages.guard(guarded)(request)
 
     async def render(
-        self, request: Request, user: User, *, done: str | None = None, problem: str | None = None, status: int = 200
+        self,
+        request: Request,
+        user: User,
+        *,
+        done: str | None = None,
+        problem: Problem | None = None,
+        token_form: TokenForm = TokenForm(),
+        status: int = 200,
     ) -> Response:
         """The page, with what was just done or what was wrong with a form."""
         memberships = await self.database.read(list_memberships, user_id=user.id)
@@ -106,6 +131,7 @@ class AccountPage:
             "user": user,
             "done": done,
             "problem": problem,
+            "token_form": token_form,
             "memberships": memberships,
             "grants": await self._list_apps(user, memberships),
             "tokens": await self._list_tokens(user, memberships),

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from gateway_proxy.auth.passwords import PasswordHasher
 from gateway_proxy.browser.authenticate import Authenticator
 from gateway_proxy.browser.forms import Form
-from gateway_proxy.console.account import AccountPage
+from gateway_proxy.console.account import AccountPage, Problem
 from gateway_proxy.domain.errors import PasswordUnacceptable, SignInRefused
 from gateway_proxy.domain.tenant import User
 from gateway_proxy.storage.sql.browser_sessions import revoke_browser_sessions
@@ -32,7 +32,7 @@ class ChangePassword:
     async def _change(self, request: Request, user: User, form: Form) -> Response:
         new = form.get("new_password")
         if new != form.get("repeated_password"):
-            return await self._refuse(request, user, "the two new passwords are not the same")
+            return await self._refuse(request, user, "the two new passwords are not the same", field="repeated")
         address = request.client.host if request.client is not None else None
         try:
             await self.authenticator.authenticate(
@@ -43,9 +43,11 @@ class ChangePassword:
             )
             password_hash = await self.hasher.hash(new)
         except SignInRefused:
-            return await self._refuse(request, user, "the current password is not right")
+            return await self._refuse(request, user, "the current password is not right", field="current")
         except PasswordUnacceptable as unacceptable:
-            return await self._refuse(request, user, f"it must have {unacceptable.minimum} characters or more")
+            return await self._refuse(
+                request, user, f"it must have {unacceptable.minimum} characters or more", field="new"
+            )
         database = self.account.database
         await database.run(set_password_hash, user_id=user.id, password_hash=password_hash)
         kept = self.account.sessions.find_session_digest(request)
@@ -53,6 +55,6 @@ class ChangePassword:
         self.audit.record("password.changed", user_id=user.id)
         return self.account.pages.redirect("/account?done=password-changed")
 
-    async def _refuse(self, request: Request, user: User, fault: str) -> Response:
-        problem = f"Your password was not changed: {fault}."
+    async def _refuse(self, request: Request, user: User, fault: str, *, field: str) -> Response:
+        problem = Problem(f"Your password was not changed: {fault}.", field)
         return await self.account.render(request, user, problem=problem, status=400)

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from gateway_proxy.browser.forms import Form
 from gateway_proxy.browser.permissions import permission_titles
-from gateway_proxy.console.account import FORM_PURPOSE, LIFETIMES, TOKEN_SCOPES, AccountPage
+from gateway_proxy.console.account import FORM_PURPOSE, LIFETIMES, TOKEN_SCOPES, AccountPage, Problem, TokenForm
 from gateway_proxy.domain.errors import AlreadyExists, FormInvalid, NotFound
 from gateway_proxy.domain.ids import new_secret
 from gateway_proxy.domain.oauth import PersonalToken
@@ -29,6 +29,12 @@ from gateway_proxy.telemetry.audit import AuditTrail
 FORM_LIFETIME: Final = timedelta(hours=12)
 MAXIMUM_NAME: Final = 100
 MADE_PER_HOUR: Final = 30
+FIELD_IDS: Final = {
+    "Name": "token-name",
+    "Expires in": "token-days",
+    "Team": "token-team",
+    "Permissions": "token-scope",
+}
 SENT_BEFORE: Final = (
     "This form was sent before, and the token was shown then. If you lost it, revoke it and make another."
 )
@@ -52,14 +58,15 @@ class CreatePersonalToken:
             membership = await self._read_membership(user, form)
             token = self._read_token(membership, form)
         except FormInvalid as invalid:
-            problem = f"The token was not made: {invalid.field} {invalid.fault}."
-            return await self.account.render(request, user, problem=problem, status=400)
+            text = f"The token was not made: {invalid.field} {invalid.fault}."
+            problem = Problem(text, FIELD_IDS.get(invalid.field, ""))
+            return await self.account.render(request, user, problem=problem, token_form=_filled_in(form), status=400)
         await self.limiter.hit("personal-token", user.id, limit=MADE_PER_HOUR, window=3600)
         secret = new_secret("gw_pat_")
         try:
             await self.account.database.run(add_personal_token, digest=digest_of(secret), token=token)
         except AlreadyExists:
-            return await self.account.render(request, user, problem=SENT_BEFORE, status=409)
+            return await self.account.render(request, user, problem=Problem(SENT_BEFORE), status=409)
         self.audit.record(
             "personal_token.created", tenant_id=token.tenant_id, user_id=user.id, token_id=token.id, scope=token.scope
         )
@@ -129,6 +136,12 @@ class RevokePersonalToken:
             await self.announce_revocation()
             self.audit.record("personal_token.revoked", tenant_id=tenant_id, user_id=user.id, token_id=token_id)
         return self.account.pages.redirect("/account?done=token-revoked")
+
+
+def _filled_in(form: Form) -> TokenForm:
+    return TokenForm(
+        form.get("name")[:MAXIMUM_NAME], form.get("days"), form.get("tenant_id"), scopes=form.get_all("scope")
+    )
 
 
 def _read_scope(membership: Membership, chosen: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway_proxy.browser.content_security import PAGE_HEADERS, content_security_policy
 from gateway_proxy.domain.ids import IdSeries
 from gateway_proxy.edge.surfaces import SurfaceName, surface_of
 from gateway_proxy.telemetry.logs import get_log
@@ -59,11 +60,12 @@ class RequestBoundary:
 
 async def _send_failure(surface: SurfaceName, request_id: str, send: Send) -> None:
     body, media_type = failure_body(surface, request_id)
-    headers = [
-        (b"content-type", media_type),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-    ]
+    headers = [(b"content-type", media_type), (b"content-length", str(len(body)).encode())]
+    if surface is SurfaceName.PAGES:
+        named = {**PAGE_HEADERS, "Content-Security-Policy": content_security_policy()}
+        headers += [(name.lower().encode(), value.encode()) for name, value in named.items()]
+    else:
+        headers.append((b"cache-control", b"no-store"))
     await send({"type": "http.response.start", "status": 500, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

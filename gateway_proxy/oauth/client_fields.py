@@ -22,6 +22,8 @@ MAXIMUM_NAME: Final = 100
 MAXIMUM_URI: Final = 2048
 MAXIMUM_LIST: Final = 20
 _CLIENT_URI: Final = re.compile(r"https?://[A-Za-z0-9\-._~:/?#\[\]!$&'()*+,;=%@]+")
+_BLANK: Final = re.compile("[\\s\u115f\u1160\u2800\u3164\uffa0]+")  # with the letters that look like nothing
+_STACKED: Final = 4  # marks on one letter; more of them paint over the lines around
 _UNSHOWABLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # controls, bidi and zero-width, unassigned
 
 Fields = Mapping[str, Any]
@@ -46,12 +48,13 @@ def read_name(fields: Fields, redirect_uris: tuple[str, ...]) -> str:
         ClientMetadataInvalid: Over 100 characters, or with characters that could deceive (controls, bidi).
     """
     expected = f"at most {MAXIMUM_NAME} printable characters"
-    name = _text(fields, "client_name", expected)
-    if name is None or not name.strip():
-        return redirect_host(redirect_uris[0])[:MAXIMUM_NAME]
-    if len(name) > MAXIMUM_NAME or any(unicodedata.category(char) in _UNSHOWABLE for char in name):
+    given = _text(fields, "client_name", expected) or ""
+    if len(given) > MAXIMUM_NAME or any(unicodedata.category(char) in _UNSHOWABLE for char in given):
         raise ClientMetadataInvalid("client_name", expected)
-    return name.strip()
+    name = _BLANK.sub(" ", given).strip()
+    if _is_stacked(name):
+        raise ClientMetadataInvalid("client_name", f"{expected}, with at most {_STACKED} marks on one letter")
+    return name or redirect_host(redirect_uris[0])[:MAXIMUM_NAME]
 
 
 def read_client_uri(fields: Fields) -> str | None:
@@ -135,6 +138,15 @@ def read_scope(fields: Fields) -> str:
     asked = (_text(fields, "scope", "a string of scope names") or "").split()
     known: tuple[Scope, ...] = tuple(scope for scope in SUPPORTED_SCOPES if scope in asked)
     return " ".join(known)
+
+
+def _is_stacked(name: str) -> bool:
+    marks = 0
+    for char in name:
+        marks = marks + 1 if unicodedata.category(char) in {"Mn", "Me"} else 0
+        if marks > _STACKED:
+            return True
+    return False
 
 
 def _text(fields: Fields, name: str, expected: str) -> str | None:

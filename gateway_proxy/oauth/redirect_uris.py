@@ -20,7 +20,9 @@ MAXIMUM_HOST_LENGTH: Final = 240  # the recorded redirect host has room for 255
 PRIVATE_SCHEMES: Final = frozenset({"cursor", "vscode", "vscode-insiders"})
 
 _VISIBLE: Final = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()+,;=%]+")  # RFC 3986 without '#' and '*'
-_HTTPS: Final = re.compile(r"https://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?(?:[/?].*)?")
+_HTTPS: Final = re.compile(
+    r"https://(?P<host>[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?(?:[/?].*)?"
+)
 _LOOPBACK: Final = re.compile(
     r"http://(?P<host>127\.0\.0\.1|\[::1\]|localhost)(?::(?P<port>[0-9]{1,5}))?(?P<rest>(?:[/?].*)?)"
 )

@@ -8,7 +8,7 @@ import httpx2
 import pytest_asyncio
 from starlette.routing import Route
 
-from gateway_proxy.app import Gateway, admin_surface, openai_surface, public_routes
+from gateway_proxy.app import Gateway, People, admin_surface, openai_surface, public_routes
 from gateway_proxy.edge.health import Draining
 from gateway_proxy.services import Services, open_services
 from gateway_proxy.settings import Settings
@@ -45,7 +45,7 @@ async def services(settings: Settings) -> AsyncIterator[Services]:
 
 
 def _public(services: Services) -> list[Route]:
-    return public_routes(services, Draining())
+    return public_routes(services, People.of(services), Draining())
 
 
 def _protected(services: Services) -> list[Route]:

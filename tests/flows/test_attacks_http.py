@@ -144,3 +144,16 @@ async def test_a_path_is_what_it_says_and_nothing_is_resolved(gateway: Bootstrap
 async def test_a_spelling_that_reaches_a_surface_reaches_its_door(gateway: Bootstrapped, path: str) -> None:
     """Security RS1: no spelling goes round the door."""
     assert (await request(gateway.url, "GET", path)).status == 401
+
+
+async def test_a_path_that_does_not_exist_is_a_page_for_people_and_json_for_machines(gateway: Bootstrapped) -> None:
+    """Contract, Errors, and security B1: the page has the headers of every page."""
+    page = await request(gateway.url, "GET", "/nope", headers=[("Accept", "text/html,*/*;q=0.8")])
+    assert page.status == 404
+    assert b"There is no such page" in page.body
+    assert page.header("x-frame-options") == "DENY"
+    assert "frame-ancestors 'none'" in str(page.header("content-security-policy"))
+    for path, accept in (("/nope", "*/*"), ("/admin/nope", "text/html"), ("/v1nope", "application/json")):
+        reply = await request(gateway.url, "GET", path, headers=[("Accept", accept)])
+        assert reply.status == 404
+        assert reply.header("content-type") == "application/json"

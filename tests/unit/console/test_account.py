@@ -76,30 +76,49 @@ async def test_a_form_sent_twice_makes_one_token(http: httpx2.AsyncClient, peopl
 
 
 @pytest.mark.parametrize(
-    ("filled", "field"),
+    ("filled", "field", "element"),
     [
-        ({"name": ""}, "Name"),
-        ({"name": "x" * 101}, "Name"),
-        ({"name": "a\u202eb"}, "Name"),
-        ({"days": "36500"}, "Expires in"),
-        ({"days": ""}, "Expires in"),
-        ({"scope": []}, "Permissions"),
-        ({"scope": ["root"]}, "Permissions"),
-        ({"scope": ["offline_access"]}, "Permissions"),
-        ({"tenant_id": "f" * 32}, "Team"),
-        ({"form_id": "x"}, "The form"),
+        ({"name": ""}, "Name", "token-name"),
+        ({"name": "x" * 101}, "Name", "token-name"),
+        ({"name": "a\u202eb"}, "Name", "token-name"),
+        ({"days": "36500"}, "Expires in", "token-days"),
+        ({"days": ""}, "Expires in", "token-days"),
+        ({"scope": []}, "Permissions", "token-scope"),
+        ({"scope": ["root"]}, "Permissions", "token-scope"),
+        ({"scope": ["offline_access"]}, "Permissions", "token-scope"),
+        ({"tenant_id": "f" * 32}, "Team", None),
+        ({"form_id": "x"}, "The form", None),
     ],
 )
 async def test_a_wrong_field_is_named(
-    http: httpx2.AsyncClient, people: People, filled: dict[str, str | list[str]], field: str
+    http: httpx2.AsyncClient, people: People, filled: dict[str, str | list[str]], field: str, element: str | None
 ) -> None:
-    """Contract: a message that names the field and what was expected."""
+    """Contract: a message that names the field and what was expected; it leads to the field, which says so itself."""
     user, tenant = await people.user(password="correct horse"), await people.tenant()
     await people.join(user, tenant)
     await sign_in(http)
     response = await submit(http, form_of(await http.get("/account"), TOKENS), NEW_TOKEN | filled)
     assert response.status_code == 400
     assert f"The token was not made: {field} " in response.text
+    assert "<title>Error: " in response.text
+    if element is not None:
+        assert f'href="#{element}"' in response.text
+        [tag] = re.findall(f'<[^>]*id="{element}"[^>]*>', response.text)
+        assert 'aria-invalid="true"' in tag
+        assert re.search(r'aria-describedby="[^"]*\bproblem"', tag)
+
+
+async def test_what_was_filled_in_is_kept_when_something_is_wrong(http: httpx2.AsyncClient, people: People) -> None:
+    """WCAG 2.2 §3.3.7: nobody types it twice."""
+    user, tenant = await people.user(password="correct horse"), await people.tenant()
+    await people.join(user, tenant)
+    await sign_in(http)
+    filled = {"name": 'my "script"', "days": "7", "scope": ["openai", "root"]}
+    response = await submit(http, form_of(await http.get("/account"), TOKENS), NEW_TOKEN | filled)
+    assert form_of(response, TOKENS).fields["name"] == 'my "script"'
+    assert '<option value="7" selected>' in response.text
+    assert 'value="openai" checked' in response.text
+    assert 'value="mcp" checked' not in response.text
 
 
 async def test_admin_is_for_administrators_of_that_team_only(http: httpx2.AsyncClient, people: People) -> None:
@@ -209,15 +228,15 @@ async def test_a_changed_password_signs_every_other_browser_out(
 
 
 @pytest.mark.parametrize(
-    ("current", "new", "repeated", "words"),
+    ("current", "new", "repeated", "words", "element"),
     [
-        ("wrong", "battery staple", "battery staple", "the current password is not right"),
-        ("correct horse", "battery staple", "battery stapler", "not the same"),
-        ("correct horse", "short", "short", "8 characters or more"),
+        ("wrong", "battery staple", "battery staple", "the current password is not right", "current"),
+        ("correct horse", "battery staple", "battery stapler", "not the same", "repeated"),
+        ("correct horse", "short", "short", "8 characters or more", "new"),
     ],
 )
 async def test_a_password_is_not_changed_when_something_does_not_fit(
-    http: httpx2.AsyncClient, people: People, current: str, new: str, repeated: str, words: str
+    http: httpx2.AsyncClient, people: People, current: str, new: str, repeated: str, words: str, element: str
 ) -> None:
     """With the old one in hand, and the new one typed twice."""
     await people.user(password="correct horse")
@@ -226,6 +245,9 @@ async def test_a_password_is_not_changed_when_something_does_not_fit(
     response = await submit(http, form_of(await http.get("/account"), PASSWORD), filled)
     assert response.status_code == 400
     assert words in response.text
+    assert f'href="#{element}"' in response.text
+    [tag] = re.findall(f'<[^>]*id="{element}"[^>]*>', response.text)
+    assert 'aria-invalid="true"' in tag
     http.cookies.clear()
     assert (await sign_in(http)).status_code == 303
 

@@ -37,6 +37,7 @@ def _app(origins: tuple[str, ...] = ()) -> ASGIApp:
             Route("/oauth/token", _answer, methods=["POST"]),
             Route("/health", _answer),
             Route("/v1/crash", _crash),
+            Route("/account/crash", _crash),
         ]
     )
     cors = SurfaceCors(router, public_url=PUBLIC, origins=origins)
@@ -120,3 +121,15 @@ async def test_a_crash_is_a_clean_error_of_its_surface() -> None:
     assert response.json()["error"]["code"] == "internal_error"
     assert "secret" not in response.text
     assert len(response.headers["x-request-id"]) == 32
+
+
+async def test_a_crash_of_a_page_is_a_page_that_nobody_can_frame() -> None:
+    """Security B1: on error pages too."""
+    async with _http(_app()) as http:
+        response = await http.get("/account/crash")
+    assert response.status_code == 500
+    assert response.headers["content-type"].startswith("text/html")
+    assert response.headers["x-frame-options"] == "DENY"
+    assert "frame-ancestors 'none'" in response.headers["content-security-policy"]
+    assert response.headers["cache-control"] == "no-store"
+    assert "secret" not in response.text

@@ -102,6 +102,7 @@ async def test_unsupported_values_are_substituted_and_unknown_fields_ignored(htt
         ({"client_name": "a\nb"}, "invalid_client_metadata", "client_name"),
         ({"client_name": "safe\u202etxt.exe"}, "invalid_client_metadata", "client_name"),
         ({"client_name": "a\u0000b"}, "invalid_client_metadata", "client_name"),
+        ({"client_name": "a" + "\u0336" * 5}, "invalid_client_metadata", "client_name"),
         ({"client_name": ["x"]}, "invalid_client_metadata", "client_name"),
         ({"client_uri": "javascript:alert(1)"}, "invalid_client_metadata", "client_uri"),
         ({"client_uri": "https://x/" + "y" * 2048}, "invalid_client_metadata", "client_uri"),
@@ -172,3 +173,15 @@ async def test_the_addresses_of_one_ipv6_network_count_as_one(
             statuses.append((await register(http)).status_code)
     assert statuses == [201, 201, 429, 201]
     await database.close()
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\u00a0", "\u3164\u3164", "\u2800", "\u115f \uffa0"])
+async def test_a_name_that_looks_like_nothing_is_no_name(http: httpx2.AsyncClient, blank: str) -> None:
+    """Security AS9: letters without ink would leave the question on the consent page without a subject."""
+    assert (await register(http, client_name=blank)).json()["client_name"] == "client.example"
+
+
+async def test_room_in_a_name_is_one_blank_and_marks_of_real_scripts_stay(http: httpx2.AsyncClient) -> None:
+    """Security AS9: a name may not push the words around it away; nor be refused for its language."""
+    answer = (await register(http, client_name="Mail\u00a0\u2003\u3164 by Nguy\u1ec5\u0302\u0303n नमस्ते ☺\ufe0f")).json()
+    assert answer["client_name"] == "Mail by Nguy\u1ec5\u0302\u0303n नमस्ते ☺\ufe0f"
