@@ -7,8 +7,8 @@ from gateway_proxy.cli.environment import read_surroundings
 from gateway_proxy.domain.errors import SchemaMismatch
 from gateway_proxy.services import Core, open_core
 from gateway_proxy.settings import Settings
-from gateway_proxy.storage.sql.database import COMMAND_SECONDS
 from gateway_proxy.storage.sql.migrate import current_revision, head_revision
+from gateway_proxy.storage.sql.waiting import COMMAND_SECONDS
 
 
 @asynccontextmanager

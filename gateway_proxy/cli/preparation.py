@@ -10,8 +10,8 @@ from gateway_proxy.cli.welcome import FirstSecrets
 from gateway_proxy.provisioning.apply import apply
 from gateway_proxy.services import open_core
 from gateway_proxy.settings import Settings
-from gateway_proxy.storage.sql.database import COMMAND_SECONDS
 from gateway_proxy.storage.sql.migrate import upgrade
+from gateway_proxy.storage.sql.waiting import COMMAND_SECONDS
 from gateway_proxy.telemetry.logs import get_log
 
 log = get_log(__name__)

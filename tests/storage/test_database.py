@@ -19,9 +19,11 @@ from sqlalchemy.orm import Session
 from gateway_proxy.domain.errors import AlreadyExists, StorageUnavailable
 from gateway_proxy.domain.ids import new_id
 from gateway_proxy.domain.tenant import Tenant
-from gateway_proxy.storage.sql.database import DEADLINE_SECONDS, WAIT_SECONDS, Database, database_address
+from gateway_proxy.storage.sql.address import database_address
+from gateway_proxy.storage.sql.database import Database
 from gateway_proxy.storage.sql.migrate import upgrade
 from gateway_proxy.storage.sql.tenants import add_tenant, list_tenants
+from gateway_proxy.storage.sql.waiting import DEADLINE_SECONDS, WAIT_SECONDS
 from tests.support.clock import START
 from tests.support.factories import make_tenant
 from tests.support.tcp_link import TcpLink
@@ -143,7 +145,7 @@ async def test_an_exhausted_pool_is_unavailability_within_five_seconds(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Security D4, F5: bounded queue, then 503."""
-    monkeypatch.setattr("gateway_proxy.storage.sql.database.WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("gateway_proxy.storage.sql.postgres_engine.WAIT_SECONDS", 0.2)
     database = Database(postgres_url, pool_size=2)
     holding = asyncio.Semaphore(0)
     release = threading.Event()
@@ -170,7 +172,8 @@ async def test_a_lock_that_is_not_to_be_had_is_unavailability(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Security F5: lock time-outs fire; SQLite "database is locked" is the same to a caller."""
-    monkeypatch.setattr("gateway_proxy.storage.sql.database.WAIT_SECONDS", 0.3)
+    for engine in ("postgres", "sqlite"):
+        monkeypatch.setattr(f"gateway_proxy.storage.sql.{engine}_engine.WAIT_SECONDS", 0.3)
     holder, other = Database(database_url), Database(database_url)
     await make_tenant(holder, "locked")
     locked, release = asyncio.Event(), threading.Event()
@@ -198,7 +201,7 @@ async def test_a_lock_that_is_not_to_be_had_is_unavailability(
 
 async def test_a_slow_statement_is_ended_by_the_server(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Security F5: statement_timeout."""
-    monkeypatch.setattr("gateway_proxy.storage.sql.database.WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("gateway_proxy.storage.sql.postgres_engine.WAIT_SECONDS", 0.2)
     database = Database(postgres_url)
     with pytest.raises(StorageUnavailable):
         await database.run(lambda session: session.execute(text("SELECT pg_sleep(5)")))

@@ -19,8 +19,9 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 import gateway_proxy
 from gateway_proxy.domain.errors import StorageUnavailable
-from gateway_proxy.storage.sql.database import WAIT_SECONDS, database_address, keep_private
+from gateway_proxy.storage.sql.address import database_address, keep_private
 from gateway_proxy.storage.sql.failures import is_unavailable
+from gateway_proxy.storage.sql.waiting import WAIT_SECONDS
 
 _LOCK: Final = 0x67775F6D6967  # "gw_mig": one migration at a time per PostgreSQL database
 _SQLITE_WAIT_SECONDS: Final = 60.0
