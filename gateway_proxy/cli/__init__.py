@@ -20,6 +20,7 @@ COMMANDS = LazyCommands(
         "token": Entry("token", "Create, list and revoke personal access tokens."),
         "backup": Entry("backup", "Write everything that the database holds to one file."),
         "restore": Entry("restore", "Write a backup back to a database."),
+        "doctor": Entry("doctor", "Say why a client does not connect to an MCP server."),
         "keys": Entry("keys", "Rotate the secret keys that credentials are sealed under."),
     },
 )

@@ -21,7 +21,7 @@ from gateway_proxy.storage.sql.migrate import connect_alone, head_revision
 from gateway_proxy.storage.sql.resealing import count_sealed
 from gateway_proxy.storage.sql.tables import metadata
 
-BATCH: Final = 500
+BATCH: Final = 100
 
 
 async def write_backup(

@@ -20,7 +20,7 @@ from gateway_proxy.storage.sql.failures import is_unavailable
 from gateway_proxy.storage.sql.migrate import downgrade_on, known_revisions, open_for_schema, upgrade_on
 from gateway_proxy.storage.sql.tables import metadata
 
-BATCH: Final = 500
+BATCH: Final = 100
 _VERSIONS: Final = "alembic_version"
 _REVOCABLE: Final = ("token_families", "access_tokens", "personal_tokens", "browser_sessions")
 

@@ -13,8 +13,8 @@ from gateway_proxy.mcp_endpoint.errors import TABLE, refusal_of
 SAMPLES: dict[Any, Any] = {
     str: "calc",
     int: 7,
-    bool: True,
     float: 7.5,
+    bool: True,
     tuple[str, ...]: ("p",),
     GatewayError: errors.StorageUnavailable(),
     str | None: None,
