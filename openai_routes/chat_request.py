@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import Raw
 
+from gateway_proxy.domain.surrogates import replace_lone_surrogates
 from openai_routes.errors import BodyNotJson, FieldInvalid, FieldMissing
 from openai_routes.wire import InboundMessage, StreamOptions
 
@@ -18,8 +19,28 @@ T = TypeVar("T")
 _fields: Final = msgspec.json.Decoder(dict[str, Raw])
 _messages: Final = msgspec.json.Decoder(list[Raw])
 _message: Final = msgspec.json.Decoder(InboundMessage)
+TEXT_ONLY: Final = '["text"]; an assistant does not speak'
+ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+CHECKED: Final[Mapping[str, tuple[Any, str]]] = {
+    "temperature": (float, "a number"),
+    "top_p": (float, "a number"),
+    "presence_penalty": (float, "a number"),
+    "frequency_penalty": (float, "a number"),
+    "max_tokens": (int, "a whole number"),
+    "max_completion_tokens": (int, "a whole number"),
+    "seed": (int, "a whole number"),
+    "logprobs": (bool, "true or false"),
+    "top_logprobs": (int, "a whole number"),
+    "parallel_tool_calls": (bool, "true or false"),
+    "reasoning_effort": (str, "text"),
+    "response_format": (dict[str, Any], "an object with a 'type'"),
+    "stop": (str | list[str], "text, or an array of texts"),
+}
+"""Fields that pass as they are and mean the same everywhere. A wrong one is named here: some providers answer 500,
+others ignore it."""
 _decoders: Final[dict[Any, msgspec.json.Decoder[Any]]] = {
-    kind: msgspec.json.Decoder(kind | None) for kind in (str, bool, int, float, StreamOptions, list[Raw])
+    kind: msgspec.json.Decoder(kind | None)
+    for kind in (StreamOptions, list[Raw], list[str], *(kind for kind, _ in CHECKED.values()))
 }
 
 
@@ -40,15 +61,20 @@ class ChatRequest:
 
 
 def decode_fields(body: bytes, *, expected: str) -> dict[str, Raw]:
-    """The outer object of a request body.
+    """The outer object of a request body; half characters, which SDKs send for text that was cut, become U+FFFD.
 
     Raises:
-        BodyNotJson: It is not a JSON object, or is nested beyond what the decoder follows.
+        BodyNotJson: It is not a JSON object in UTF-8, or is nested beyond what the decoder follows.
     """
     try:
+        if not body.isascii():
+            body.decode()  # the values stay raw, so that the decoder does not look
         return _fields.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise BodyNotJson(expected) from None
+        mended = replace_lone_surrogates(body)
+        if mended is body:
+            raise BodyNotJson(expected) from None
+        return decode_fields(mended, expected=expected)
 
 
 def take_field(fields: Mapping[str, Raw], name: str, kind: type[T], *, expected: str) -> T | None:
@@ -99,6 +125,10 @@ def read_chat_request(body: bytes) -> ChatRequest:
     choices = take_field(fields, "n", int, expected="1")
     if choices not in (None, 1):
         raise FieldInvalid("n", "1; an assistant gives one choice")
+    for name, (kind, expected) in CHECKED.items():
+        take_field(fields, name, kind, expected=expected)
+    if any(kind != "text" for kind in take_field(fields, "modalities", list[str], expected=TEXT_ONLY) or ()):
+        raise FieldInvalid("modalities", TEXT_ONLY)
     options = take_field(fields, "stream_options", StreamOptions, expected="an object with 'include_usage'")
     return ChatRequest(
         model=model,
@@ -115,14 +145,30 @@ class _Role(msgspec.Struct):
     role: str
 
 
+class _Head(_Role):
+    content: str | list[Raw] | None = None
+
+
 _role_of: Final = msgspec.json.Decoder(_Role)
+_head_of: Final = msgspec.json.Decoder(_Head)
 
 
 def _role(raw: Raw, index: int) -> str:
     try:
-        return _role_of.decode(raw).role
+        role = _head_of.decode(raw).role
     except (msgspec.DecodeError, RecursionError):
-        raise FieldInvalid(f"messages[{index}]", "an object with a 'role'") from None
+        raise _unreadable(raw, index) from None
+    if role not in ROLES:
+        raise FieldInvalid(f"messages[{index}].role", "system, developer, user, assistant or tool")
+    return role
+
+
+def _unreadable(raw: Raw, index: int) -> FieldInvalid:
+    try:
+        _role_of.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return FieldInvalid(f"messages[{index}]", "an object with a 'role'")
+    return FieldInvalid(f"messages[{index}].content", "text or an array of content parts")
 
 
 def text_of(raw: Raw, index: int) -> str:

@@ -12,6 +12,7 @@ from gateway_proxy.domain.tenant import TenantContext
 from openai_routes.agent_loop import Budget, LoopRequest
 from openai_routes.chat_request import ChatRequest
 from openai_routes.errors import FieldInvalid
+from openai_routes.introduction import plain
 from openai_routes.kept_turns import KeptTurn, KeptTurns
 from openai_routes.own_tools import OwnTools, ToolCallsToEnd
 from openai_routes.targets import Target
@@ -20,6 +21,7 @@ from openai_routes.transcript import build_transcript
 from openai_routes.turn import Message, ProviderApi
 
 OURS: Final = frozenset({"model", "messages", "tools", "tool_choice", "stream", "stream_options", "n"})
+CHOICES: Final = "'none', 'auto', 'required', or an object that names a function"
 OLDER: Final = ("functions", "function_call")
 
 
@@ -102,14 +104,38 @@ def _fields(given: Mapping[str, Raw], defaults: Mapping[str, Any]) -> dict[str, 
 
 
 def _tool_choice(raw: Raw | None, selection: ToolSelection) -> bytes | None:
-    """The client's choice, with the function's name as the provider knows it; None when there is none."""
-    if raw is None or not selection.tools:
-        return None
-    choice = msgspec.json.decode(raw)
+    """The client's choice, with the names of functions as the provider knows them; None when there is none.
+
+    Raises:
+        FieldInvalid: It is no choice, or names a function that is not there.
+    """
+    choice = None if raw is None else msgspec.json.decode(raw)
     if choice is None:
         return None
-    function = choice.get("function") if isinstance(choice, dict) else None
-    if isinstance(function, dict) and isinstance(function.get("name"), str):
-        choice = {**choice, "function": {**function, "name": selection.sent_name(function["name"])}}
-        return msgspec.json.encode(choice)
-    return bytes(raw)
+    match choice:
+        case "none" | "auto" | "required":
+            found = choice
+        case {"type": "function", "function": {"name": str()}}:
+            found = _renamed(choice, selection)
+        case {"type": "allowed_tools", "allowed_tools": {"tools": list(tools)} as allowed}:
+            renamed = [_renamed(tool, selection) if _is_function(tool) else tool for tool in tools]
+            found = {**choice, "allowed_tools": {**allowed, "tools": renamed}}
+        case {"type": "custom", "custom": {"name": str()}}:
+            found = choice
+        case _:
+            raise FieldInvalid("tool_choice", CHOICES)
+    return msgspec.json.encode(found) if selection.tools else None
+
+
+def _is_function(tool: Any) -> bool:
+    match tool:
+        case {"type": "function", "function": {"name": str()}}:
+            return True
+    return False
+
+
+def _renamed(choice: dict[str, Any], selection: ToolSelection) -> dict[str, Any]:
+    name = selection.sent_name(choice["function"]["name"])
+    if selection.tools and name not in selection.client and name not in selection.own:
+        raise FieldInvalid("tool_choice", f"a function that is declared; '{plain(name, 80)}' is not")
+    return {**choice, "function": {**choice["function"], "name": name}}

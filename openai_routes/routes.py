@@ -72,6 +72,10 @@ def openai_routes(deps: OpenAIDeps) -> list[Route]:
         "/v1/responses/{response_id}": {"GET": responses.get_response, "DELETE": responses.get_response},
     }
     return [
-        *(Route(path, Endpoint(handlers, is_still_welcome=welcome)) for path, handlers in paths.items()),
+        *(
+            Route(path + slash, Endpoint(handlers, is_still_welcome=welcome))
+            for path, handlers in paths.items()
+            for slash in ("", "/")  # with one too, or the fallback would pass a chat on without tools and record
+        ),
         Route("/v1/{path:path}", Endpoint(fallback=passed_on.handle, is_still_welcome=welcome)),
     ]

@@ -72,6 +72,8 @@ class _Definition(msgspec.Struct):
 
 class _Function(msgspec.Struct):
     name: str = ""
+    description: str | None = None
+    parameters: dict[str, Raw] | None = None
 
 
 class _ClientTool(msgspec.Struct):
@@ -200,7 +202,7 @@ def _client_functions(tools: Sequence[Raw]) -> tuple[dict[str, str], tuple[Raw, 
         try:
             tool = _client_tool.decode(raw)
         except (msgspec.DecodeError, RecursionError):
-            raise FieldInvalid(f"tools[{index}]", "an object with 'type' and 'function'") from None
+            raise FieldInvalid(f"tools[{index}]", "an object with 'type' and 'function' (name, parameters)") from None
         if tool.type == "function" and (tool.function is None or not tool.function.name):
             raise FieldInvalid(f"tools[{index}].function.name", "a non-empty string")
         names.append(tool.function.name if tool.function is not None and tool.type == "function" else "")

@@ -152,6 +152,7 @@ class _TurnReader:
         self._reason: str | None = None
         self._usage: Usage | None = None
         self._is_done = False
+        self._has_choice = False
 
     async def read_events(self, reply: Reply) -> AsyncGenerator[list[TurnEvent], None]:
         """The events of a stream, one batch for each read."""
@@ -177,6 +178,8 @@ class _TurnReader:
         """The events of an answer that was not streamed."""
         batch: list[TurnEvent] = []
         self._read_chunk(body, batch)
+        if not self._has_choice:
+            raise ProviderMisbehaved(self._name, "an answer without choices")
         self._is_done = True
         return batch
 
@@ -206,6 +209,7 @@ class _TurnReader:
         if chunk.usage is not None:
             self._usage = _usage_of(chunk.usage)
         if chunk.choices:
+            self._has_choice = True
             self._read_choice(chunk.choices[0], batch)
 
     def _read_choice(self, choice: _Choice, batch: list[TurnEvent]) -> None:
