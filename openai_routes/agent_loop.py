@@ -147,7 +147,7 @@ class AgentLoop:
                 yield [self._end(turn)]
                 return
             if is_last and not sorter.client_calls:
-                yield [TextDelta(self._budget_note(turn)), self._end(replace_reason(turn))]
+                yield [*self._budget_note(turn), self._end(replace_reason(turn))]
                 return
             async with aclosing(self._answer(turn, sorter, may_run=not is_last)) as batches:
                 async for batch in batches:
@@ -159,9 +159,7 @@ class AgentLoop:
                 return
 
     def _is_last(self) -> bool:
-        """Whether the next turn must do without further calls of ours."""
-        if not self._request.toolset.own:
-            return False
+        """Whether the next turn must do without further calls of ours; those of made-up names count as ours."""
         spent = self._clock.monotonic() - self._started
         return self._rounds >= self._request.budget.rounds or spent > self._request.budget.seconds
 
@@ -198,7 +196,7 @@ class AgentLoop:
 
     def _choice(self, *, is_last: bool) -> bytes | None:
         """The tool_choice of the next turn: the client's in the first; a forced one would never let the model end."""
-        if is_last:
+        if is_last and self._request.toolset.own:
             return NO_CALLS
         given = self._request.tool_choice
         if not self._added or given in (None, NO_CALLS, AUTO):
@@ -230,9 +228,12 @@ class AgentLoop:
         if images:
             self._added.append(Message(_images_message(images)))
 
-    def _budget_note(self, turn: _Round) -> str:
+    def _budget_note(self, turn: _Round) -> list[LoopEvent]:
+        """A line for people. Where there are no tools (background tasks) it would end up in a title."""
+        if not self._request.toolset.own:
+            return []
         note = f"[The limit of {self._request.budget.rounds} rounds of tool calls is reached.]"
-        return f"\n\n{note}" if any(turn.text) else note
+        return [TextDelta(f"\n\n{note}" if any(turn.text) else note)]
 
     def _end(self, turn: _Round) -> LoopEnded:
         assert turn.ended is not None

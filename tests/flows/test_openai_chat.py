@@ -12,6 +12,7 @@ import pytest
 from openai import AsyncOpenAI, AuthenticationError, BadRequestError, DefaultAsyncHttpxClient
 
 from tests.support.bootstrapped import Bootstrapped, bootstrapped_gateway
+from tests.support.llm.recorded import recorded
 from tests.support.llm.scripted import Said, ScriptedOpenAI
 from tests.support.llm.serving import serve
 
@@ -74,9 +75,22 @@ async def test_direct_connections_of_a_browser_are_let_in_before_any_token() -> 
             assert preflight.status_code in (200, 204)
             assert preflight.headers["access-control-allow-origin"] in ("*", origin["origin"])
             assert "authorization" in preflight.headers["access-control-allow-headers"].lower()
+        recording = recorded("direct_preflight")
+        assert (await http.options(recording.path, headers=recording.headers)).status_code in (200, 204)
         refused = await http.get("/v1/models", headers=origin)
         assert refused.status_code == 401
         assert refused.headers["access-control-allow-origin"] in ("*", origin["origin"])
+
+
+async def test_open_webui_finds_the_tools_over_mcp_as_it_was_recorded() -> None:
+    """openai-clients.md §0, 10: `server/discover` of 2026-07-28 first, then the list, without a session."""
+    async with bootstrapped_gateway() as gateway, httpx2.AsyncClient(base_url=gateway.url, verify=False) as http:
+        for name, expected in (("mcp_server_discover", '"2026-07-28"'), ("mcp_tools_list", '"demo__add"')):
+            sent = recorded(name)
+            headers = {**sent.headers, "authorization": f"Bearer {gateway.token}"}
+            answer = await http.post(sent.path, headers=headers, json=sent.body)
+            assert answer.status_code == 200
+            assert expected in answer.text
 
 
 async def test_with_a_provider_it_is_an_assistant_over_all_tools() -> None:

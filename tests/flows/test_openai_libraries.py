@@ -6,12 +6,20 @@ from typing import Any
 
 from gateway_proxy.router.messages import Result
 from tests.support.client_environment import CLIENTS, client_python
+from tests.support.llm.recorded import names, recorded
 from tests.support.llm.scripted import Said
 from tests.support.llm.stage import Stage, stage
 from tests.support.llm.surface import OnProgress, text_result
 
 OWN = ("call_own1a2b3c4", "calc__add", '{"a":2,"b":3}')
 SECONDS = 120.0
+CHATS = sorted(name for name in names() if "chat" in name and recorded(name).method == "POST")
+
+
+def first_tool(name: str) -> str:
+    """The first tool that a recorded chat offers."""
+    found: str = recorded(name).body["tools"][0]["function"]["name"]
+    return found
 
 
 def theirs(name: str) -> tuple[str, str, str]:
@@ -83,8 +91,11 @@ async def test_llama_index_reads_every_stream_without_an_exception() -> None:
         Said(calls=[OWN]),
         Said("as status"),
     ]
+    for name in CHATS:
+        script += [Said(calls=[OWN]), Said("Both. ", calls=[OWN, theirs(first_tool(name))])]
     async with stage(script, {"calc__add": add}) as on:
         found = await run_client("llama_index", on)
         assert (found["whole"], found["stream"]) == ("whole answer", "streamed answer")
         assert found["tool_calls"] == found["stream_tool_calls"] == [{"question": "Which?"}]
         assert (found["reasoning"], found["openwebui"]) == ("as thought", "as status")
+        assert found["recorded"] == {name: ["Both. ", [first_tool(name)]] for name in CHATS}

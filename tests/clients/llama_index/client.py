@@ -2,10 +2,12 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from llama_index.core.llms import ChatMessage
 from llama_index.core.tools import FunctionTool
+from llama_index.llms.openai.utils import from_openai_message_dicts
 from llama_index.llms.openai_like import OpenAILike
 
 
@@ -35,7 +37,25 @@ def main(base_url: str, key: str) -> dict[str, Any]:
     found["stream_tool_calls"] = [call.tool_kwargs for call in llm.get_tool_calls_from_response(last)]
     for progress in ("reasoning", "openwebui"):
         found[progress] = in_pieces(model(default_headers={"x-gateway-progress": progress}))
+    found["recorded"] = {path.stem: read_recorded(model, path) for path in recorded_chats()}
     return found
+
+
+def recorded_chats() -> list[Path]:
+    """The chats that Open WebUI was recorded with."""
+    return sorted(Path(__file__).parents[1].glob("open_webui/recorded/*chat*.json"))
+
+
+def read_recorded(model: Any, path: Path) -> list[Any]:
+    """Ask as Open WebUI did, with its headers, messages and tools; the text and the calls that came."""
+    sent = json.loads(path.read_text("utf-8"))
+    llm = model(default_headers={name: value for name, value in sent["headers"].items() if name.startswith("x-")})
+    asked = from_openai_message_dicts(sent["body"]["messages"])
+    text, last = "", None
+    for last in llm.stream_chat(asked, tools=sent["body"]["tools"]):
+        text += last.delta or ""
+    calls = llm.get_tool_calls_from_response(last, error_on_no_tool_call=False)
+    return [text, [call.tool_name for call in calls]]
 
 
 if __name__ == "__main__":

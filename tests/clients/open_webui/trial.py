@@ -19,6 +19,7 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tests.clients.open_webui.recorder import Recorder
 from tests.support.bootstrapped import Bootstrapped, bootstrapped_gateway
 from tests.support.gateway import free_port
 from tests.support.llm.scripted import Said, ScriptedOpenAI
@@ -28,6 +29,11 @@ SECONDS = 60.0
 HEADERS = {"X-OpenWebUI-Task": "{{TASK}}", "X-Gateway-Progress": "openwebui"}
 ADD = ("call_own1a2b3c4", "demo__add", '{"a":2,"b":3}')
 THEIRS = ("call_cli1a2b3c4", "get_current_timestamp", "{}")
+CARD = (
+    '<details type="tool_calls" done="true" id="call_own1a2b3c4" name="demo__add"'
+    ' arguments="&quot;{\\&quot;a\\&quot;:2,\\&quot;b\\&quot;:3}&quot;" result="&quot;5&quot;" files="" embeds="">\n'
+    "<summary>Tool Executed</summary>\n</details>\n"
+)
 
 
 class Model(ScriptedOpenAI):
@@ -42,6 +48,10 @@ class Model(ScriptedOpenAI):
             said = Said('{"title":"Sums","tags":["math"],"follow_ups":["And four?"]}')
         elif role == "tool":
             said = Said("The tool has spoken.")
+        elif "use the server" in text:
+            said = Said(calls=[("call_mcp1a2b3c4", "gw_demo__add", '{"a":2,"b":3}')])
+        elif "card" in text:
+            said = Said(CARD + "Two and three are five.")
         elif "mixed" in text:
             said = Said(calls=[ADD, THEIRS])
         elif "add" in text:
@@ -66,7 +76,7 @@ class Model(ScriptedOpenAI):
 
 
 @asynccontextmanager
-async def open_webui(command: str, gateway: Bootstrapped) -> AsyncIterator[httpx2.AsyncClient]:
+async def open_webui(command: str, gateway: Bootstrapped, base_url: str) -> AsyncIterator[httpx2.AsyncClient]:
     """Open WebUI with the gateway as its only connection; a client that is signed in as its first user."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="owui", ignore_cleanup_errors=True) as folder:
@@ -76,10 +86,11 @@ async def open_webui(command: str, gateway: Bootstrapped) -> AsyncIterator[httpx
             "HF_HUB_OFFLINE": "1",
             "OFFLINE_MODE": "true",
             "RAG_EMBEDDING_ENGINE": "openai",
-            "OPENAI_API_BASE_URL": f"{gateway.url}/v1",
+            "OPENAI_API_BASE_URL": f"{base_url}/v1",
             "OPENAI_API_KEY": gateway.token,
             "ENABLE_OLLAMA_API": "false",
             "ENABLE_DIRECT_CONNECTIONS": "true",
+            "ENABLE_FORWARD_USER_INFO_HEADERS": "true",
         }
         process = subprocess.Popen(
             [command, "serve", "--host", "127.0.0.1", "--port", str(port)],
@@ -173,6 +184,8 @@ async def try_server_side(http: httpx2.AsyncClient, model: Model) -> None:
         roles = [message["role"] for message in model.asked("mixed")[-1]["messages"]]
         assert roles[-3:] == ["assistant", "tool", "tool"], roles
         await say(page, "hello again", "Hello there.")
+        await say(page, "card please", "five")
+        await say(page, "what was behind", "Hello there.")
         await say(page, "hang please", "One")
         await page.locator("#stop-response-button, button[aria-label='Stop']").first.click()
         async with asyncio.timeout(SECONDS):
@@ -185,13 +198,13 @@ async def try_server_side(http: httpx2.AsyncClient, model: Model) -> None:
     print(f"  {len(tasks)} background tasks, none with tools")
 
 
-async def try_direct(http: httpx2.AsyncClient, gateway: Bootstrapped, model: Model) -> None:
+async def try_direct(http: httpx2.AsyncClient, base_url: str, token: str, model: Model) -> None:
     """The connection that a user sets up in the browser: another origin, so the gateway's CORS must let it in."""
     config = (await http.get("/openai/config")).json()
     assert (await http.post("/openai/config/update", json=config | {"ENABLE_OPENAI_API": False})).status_code == 200
     direct = {
-        "OPENAI_API_BASE_URLS": [f"{gateway.url}/v1"],
-        "OPENAI_API_KEYS": [gateway.token],
+        "OPENAI_API_BASE_URLS": [f"{base_url}/v1"],
+        "OPENAI_API_KEYS": [token],
         "OPENAI_API_CONFIGS": {"0": {"enable": True}},
     }
     settings = {"ui": {"directConnections": direct}}
@@ -203,16 +216,78 @@ async def try_direct(http: httpx2.AsyncClient, gateway: Bootstrapped, model: Mod
     assert model.asked("add")
 
 
-async def main(command: str) -> None:
-    """Both kinds of connection."""
+async def try_responses(http: httpx2.AsyncClient) -> None:
+    """The same connection set to the Responses API."""
+    forgotten: dict[str, Any] = {"ui": {"directConnections": {}}}
+    assert (await http.post("/api/v1/users/user/settings/update", json=forgotten)).status_code == 200
+    config = (await http.get("/openai/config")).json()
+    config["OPENAI_API_CONFIGS"]["0"]["api_type"] = "responses"
+    assert (await http.post("/openai/config/update", json=config)).status_code == 200
+    async with chat_page(http, "mcp-gateway") as page:
+        await say(page, "add by responses", "The tool has spoken.")
+
+
+async def try_mcp(http: httpx2.AsyncClient, base_url: str, token: str) -> None:
+    """The gateway as a tool server of Open WebUI, which then runs the tools itself; a token instead of a sign-in."""
+    config = (await http.get("/openai/config")).json()
+    config |= {"ENABLE_OPENAI_API": True, "OPENAI_API_CONFIGS": {"0": {"enable": True, "headers": HEADERS}}}
+    assert (await http.post("/openai/config/update", json=config)).status_code == 200
+    server: dict[str, Any] = {"url": f"{base_url}/mcp", "path": "", "type": "mcp", "auth_type": "bearer", "key": token}
+    server |= {"config": {"enable": True, "access_grants": []}, "info": {"id": "gw", "name": "Gateway"}}
+    saved = await http.post("/api/v1/configs/tool_servers", json={"TOOL_SERVER_CONNECTIONS": [server]})
+    assert saved.status_code == 200, saved.text
+    asked = {"role": "user", "content": "use the server"}
+    body = {"model": "mcp-gateway", "stream": True, "messages": [asked], "tool_ids": ["server:mcp:gw"]}
+    answer = await http.post("/api/chat/completions", json=body, timeout=SECONDS)
+    assert '"gw_demo__add"' in answer.text, answer.text
+    print("  the model is offered the tools as gw_…")
+
+
+def save(recorder: Recorder, direct: Recorder) -> None:
+    """One file for each kind of request (tests/unit/openai_routes/test_recorded_open_webui.py replays them)."""
+    found = {
+        "models": next(sent for sent in recorder.sent if sent.path == "/v1/models"),
+        "chat": recorder.chats("add two")[0],
+        "chat_second_turn": recorder.chats("slow please")[0],
+        "chat_with_results": recorder.chats("mixed")[1],
+        "chat_after_results": recorder.chats("hello again")[0],
+        "chat_with_cards": recorder.chats("what was behind")[0],
+        "chat_with_mcp_tools": recorder.chats("use the server")[0],
+        "task_title": recorder.tasks("title_generation")[0],
+        "task_follow_up": recorder.tasks("follow_up_generation")[0],
+        "task_tags": recorder.tasks("tags_generation")[0],
+        "responses": next(sent for sent in recorder.sent if sent.path == "/v1/responses" and sent.body["stream"]),
+        "direct_preflight": next(sent for sent in direct.sent if sent.method == "OPTIONS" and "chat" in sent.path),
+        "direct_chat": direct.chats("add two")[0],
+    }
+    found |= {f"mcp_{sent.body['method'].replace('/', '_')}": sent for sent in recorder.sent if sent.path == "/mcp"}
+    for name, sent in found.items():
+        sent.save(name)
+    print(f"{len(found)} requests recorded")
+
+
+async def main(command: str, *options: str) -> None:
+    """Every kind of connection; with `--record` what Open WebUI sent is kept as files."""
     model = Model()
     async with serve(model.app()) as url:
         environment = {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "sk-upstream"}
-        async with bootstrapped_gateway(environment) as gateway, open_webui(command, gateway) as http:
-            print("server-side connection")
-            await try_server_side(http, model)
-            print("Direct Connection")
-            await try_direct(http, gateway, model)
+        async with bootstrapped_gateway(environment) as gateway:
+            recorder, direct = Recorder(gateway.url), Recorder(gateway.url)
+            async with (
+                serve(recorder.app()) as base_url,
+                serve(direct.app()) as direct_url,
+                open_webui(command, gateway, base_url) as http,
+            ):
+                print("server-side connection")
+                await try_server_side(http, model)
+                print("Direct Connection")
+                await try_direct(http, direct_url, gateway.token, model)
+                print("MCP")
+                await try_mcp(http, base_url, gateway.token)
+                print("Responses API")
+                await try_responses(http)
+            if "--record" in options:
+                save(recorder, direct)
     print("all went well")
 
 

@@ -166,6 +166,14 @@ async def test_a_model_that_calls_against_orders_is_ended_with_a_note() -> None:
         assert len(on.calls.made) == 1
 
 
+async def test_a_model_that_goes_on_calling_what_is_not_there_is_ended_too() -> None:
+    """Issue 4, budget of rounds: an assistant without any tool, and a model that makes some up, for ever."""
+    async with stage([CALL_ADD] * 5, max_tool_iterations=2) as on:
+        answer = await on.openai.chat.completions.create(model="helper", messages=ASK)
+        assert (answer.choices[0].finish_reason, len(on.upstream.requests)) == ("stop", 3)
+        assert "there is no tool named" in on.upstream.requests[1]["messages"][-1]["content"]
+
+
 async def test_calls_over_the_bound_of_a_turn_are_not_run_and_the_model_hears_of_it() -> None:
     """Issue 4: budget of calls per round."""
     calls = [(f"call_a1b2c3d{n}", "calc__add", '{"a":1,"b":1}') for n in range(4)]
