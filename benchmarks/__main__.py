@@ -11,9 +11,12 @@ from typing import Final
 import uvloop
 
 from benchmarks.capacity import measure_scaling, measure_sessions, measure_start
-from benchmarks.gateway import NAME, Installation, gateway_subject, make_tokens
+from benchmarks.chat.measure import FULL as CHATS_FULL
+from benchmarks.chat.measure import PROVIDER, ChatSamples, ChatSubject, measure_chats
+from benchmarks.chat.measure import SHORT as CHATS_SHORT
+from benchmarks.gateway import NAME, Installation, chatting_gateway, gateway_subject, make_tokens
 from benchmarks.measure import FULL, SHORT, run_rounds
-from benchmarks.peers.starting import Peers
+from benchmarks.peers.starting import PASSTHROUGH, Peers
 from benchmarks.processes import Cores, free_port, resident_bytes, running, start, wait_for_answer
 from benchmarks.report import failures, write_report
 from benchmarks.stores import running_stores
@@ -31,6 +34,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="of load per subject, scenario and round (default 2, short 1)")
     parser.add_argument("--gateway-python", type=Path, help="a Python with an operator's environment (default: this)")
     parser.add_argument("--fastmcp-python", type=Path, help="a Python that has fastmcp, to measure its proxy as well")
+    parser.add_argument("--litellm-python", type=Path, help="a Python that has litellm[proxy], to measure it as well")
     parser.add_argument("--output", type=Path, help=f"where to write the page (default {RESULTS}; short: nowhere)")
     return parser.parse_args()
 
@@ -47,10 +51,18 @@ class Bench:
         self._stack = stack
         os.sched_setaffinity(0, self._cores.rest)
         self._stores = stack.enter_context(running_stores())
-        self._backend = self._start_backend()
+        self._backend = self._start_helper("benchmarks.backend")
+        self._provider = self._start_helper("benchmarks.chat.provider")
         python = str(arguments.gateway_python or sys.executable)
-        self._installation = Installation(folder, self._stores, self._backend, self._cores.subject, python)
+        self._installation = Installation(
+            folder, self._stores, self._backend, self._provider, self._cores.subject, python
+        )
         self._peers = Peers(folder, self._backend, self._cores.subject, stack, arguments.fastmcp_python)
+        chats = folder / "chats"
+        chats.mkdir()
+        self._chat_peers = Peers(
+            chats, self._provider, self._cores.subject, stack, litellm_python=arguments.litellm_python
+        )
         self.absent: list[str] = []
         self.resident: dict[str, int] = {}
 
@@ -75,7 +87,22 @@ class Bench:
         with self._installation.running() as (fresh_port, fresh_pid):
             fresh = gateway_subject(NAME, fresh_port, fresh_pid, tokens)
             sessions = uvloop.run(measure_sessions(fresh, count=200 if self._short else 900, streams=50))
-        return Run(samples, measure_start(self._installation, times=1 if self._short else 5), sessions, scaling)
+        chats = self._chats(chatting_gateway(NAME, port, pid, tokens))
+        return Run(samples, measure_start(self._installation, times=1 if self._short else 5), sessions, scaling, chats)
+
+    def _chats(self, ours: ChatSubject) -> ChatSamples:
+        peers = {PASSTHROUGH: self._chat_peers.starlette(), "nginx": self._chat_peers.nginx()}
+        if not self._short:
+            peers["LiteLLM"] = self._chat_peers.litellm()
+        self.absent += [name for name, peer in peers.items() if peer is None and name not in self.absent]
+        found = [
+            ChatSubject(name, peer.port, peer.pid, streams=4 if name == "LiteLLM" else 32)
+            for name, peer in peers.items()
+            if peer is not None
+        ]
+        subjects = [ChatSubject(PROVIDER, self._provider, None), *found, ours]
+        amount = CHATS_SHORT if self._short else CHATS_FULL
+        return uvloop.run(measure_chats(subjects, self._backend, amount, rounds=self._rounds))
 
     def _start_peers(self) -> list[Subject]:
         peers = {"nginx": self._peers.nginx()}
@@ -86,9 +113,10 @@ class Bench:
         found = [self._peers.starlette(), *(peer for peer in peers.values() if peer is not None)]
         return found if self._short else [*found, self._peers.sdk()]
 
-    def _start_backend(self) -> int:
-        port, log = free_port(), self._folder / "backend.log"
-        command = [sys.executable, "-m", "benchmarks.backend", str(port)]
+    def _start_helper(self, module: str) -> int:
+        """A server that everything is measured against, on the cores that are not measured; its port."""
+        port, log = free_port(), self._folder / f"{module}.log"
+        command = [sys.executable, "-m", module, str(port)]
         process = self._stack.enter_context(running(start(command, self._cores.rest, log)))
         wait_for_answer(process, port, "", log)
         return port

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from benchmarks.chat.measure import ChatSubject
 from benchmarks.processes import free_port, running, start, wait_for_answer
 from benchmarks.stores import Stores
 from benchmarks.subjects import Address, Kind, Subject
@@ -34,9 +35,14 @@ tenants:
   long:
     mcpServers:
       list: {{url: "http://127.0.0.1:{port}/list/mcp"}}
+  chat:
+    mcpServers:
+      json: {{url: "http://127.0.0.1:{port}/json/mcp"}}
+    providers:
+      default: {{base_url: "http://127.0.0.1:{provider}/v1"}}
 users:
 """
-_PERSON: Final = "  - {{email: p{number}@example.com, tenants: {{bench: member, long: member}}}}\n"
+_PERSON: Final = "  - {{email: p{number}@example.com, tenants: {{bench: member, long: member, chat: member}}}}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +52,16 @@ class Installation:
     folder: Path
     stores: Stores
     backend_port: int
+    provider_port: int
     cores: frozenset[int]
     python: str = sys.executable
 
     def write_config(self) -> None:
-        """Two tenants: one that is called, one with 500 tools; everybody is a member of both."""
+        """Three tenants: one that is called, one with 500 tools, one that chats; everybody is a member of all."""
         people = "".join(_PERSON.format(number=number) for number in range(PEOPLE))
-        (self.folder / "gateway.yaml").write_text(_CONFIG.format(port=self.backend_port) + people)
+        (self.folder / "gateway.yaml").write_text(
+            _CONFIG.format(port=self.backend_port, provider=self.provider_port) + people
+        )
 
     def start(self, port: int, *, workers: int = 1, cores: frozenset[int] | None = None) -> subprocess.Popen[bytes]:
         """Start `serve`; it is not ready yet."""
@@ -88,7 +97,7 @@ async def make_tokens(stores: Stores) -> dict[str, list[str]]:
     database, clock = Database(stores.database_url), SystemClock()
     tokens: dict[str, list[str]] = {}
     try:
-        for slug in ("bench", "long"):
+        for slug in ("bench", "long", "chat"):
             tenant = await database.read(find_tenant_by_slug, slug=slug)
             assert tenant is not None
             for number in range(PEOPLE):
@@ -100,7 +109,7 @@ async def make_tokens(stores: Stores) -> dict[str, list[str]]:
                     tenant_id=tenant.id,
                     user_id=user.id,
                     name="bench",
-                    scope="mcp",
+                    scope="mcp openai",
                     created_at=now,
                     expires_at=now + timedelta(hours=2),
                     last_used_at=None,
@@ -122,3 +131,8 @@ def gateway_subject(name: str, port: int, pid: int, tokens: dict[str, list[str]]
         return Address("/mcp", f"{kind}__echo", (("authorization", f"Bearer {token}"),))
 
     return Subject(name, port, pid, address)
+
+
+def chatting_gateway(name: str, port: int, pid: int, tokens: dict[str, list[str]]) -> ChatSubject:
+    """The same gateway as a row of the chats."""
+    return ChatSubject(name, port, pid, tokens["chat"][0], runs_tools=True)

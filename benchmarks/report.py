@@ -27,6 +27,8 @@ def write_report(run: Run, *, resident: Mapping[str, int], absent: Sequence[str]
         "## Targets",
         _targets(verdicts(run)),
         *(part for scenario in run.samples for part in (f"## {scenario}", _scenario(run.samples[scenario], resident))),
+        "## Chats, streamed",
+        _chats(run),
         "## The gateway alone",
         _alone(run),
     ]
@@ -95,6 +97,25 @@ def _ratio(rows: Mapping[str, Sequence[Sample]], name: str, other: str) -> str:
 
 def _mid(samples: Sequence[Sample], figure: Callable[[Sample], float]) -> float:
     return median(figure(sample) for sample in samples)
+
+
+def _chats(run: Run) -> str:
+    lines = [
+        "| | CPU ms per 1,000 chunks | to Starlette + aiohttp | first word, ms | behind a tool round, ms |",
+        "|---|---|---|---|---|",
+    ]
+    yardstick = run.chats[PASSTHROUGH]
+    for name, samples in run.chats.items():
+        costs = [(one.cpu_per_chunk, two.cpu_per_chunk) for one, two in zip(samples, yardstick, strict=False)]
+        known = [(ours, theirs) for ours, theirs in costs if ours and theirs]
+        cpu = f"{median(ours for ours, _ in known) * 1e6:.0f}" if known else "–"
+        ratio = f"{median(ours / theirs for ours, theirs in known):.2f}" if known else "–"
+        behind = [sample.after_tool for sample in samples if sample.after_tool]
+        first = median(sample.first for sample in samples) * 1000
+        lines.append(
+            f"| {name} | {cpu} | {ratio} | {first:.2f} | {f'{median(behind) * 1000:.2f}' if behind else '–'} |"
+        )
+    return "\n".join(lines)
 
 
 def _alone(run: Run) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 
 from benchmarks import measure as m
 from benchmarks.capacity import MIB, Scaling, Sessions, Start
+from benchmarks.chat.measure import PROVIDER, ChatSample, ChatSamples
 from benchmarks.gateway import NAME
 from benchmarks.measure import Sample, Samples, Scenario
 from benchmarks.peers.starting import NGINX, PASSTHROUGH
@@ -57,6 +58,7 @@ class Run:
     start: Start | None
     sessions: Sessions | None
     scaling: Scaling | None
+    chats: ChatSamples
 
 
 def verdicts(run: Run) -> list[Verdict]:
@@ -89,7 +91,7 @@ def verdicts(run: Run) -> list[Verdict]:
             "CPU per call at C=256 mixed, to C=64 JSON", _crowd_ratio(samples), "×", 1.3, 1.3, note="an aim, not a must"
         ),
     ]
-    return [*rows, *_capacity(run)]
+    return [*rows, *_capacity(run), *_chats(run.chats)]
 
 
 def _capacity(run: Run) -> list[Verdict]:
@@ -110,6 +112,24 @@ def _capacity(run: Run) -> list[Verdict]:
         )
         rows.append(Verdict("start to first 200", run.start.ready, " s", 1.5, 0.7, is_ratio=False))
     return rows
+
+
+def _chats(chats: ChatSamples) -> list[Verdict]:
+    def added(figure: Callable[[ChatSample], float | None]) -> float | None:
+        pairs = zip(chats.get(NAME, ()), chats.get(PROVIDER, ()), strict=False)
+        found = [ours - direct for one, two in pairs if (ours := figure(one)) and (direct := figure(two))]
+        return median(found) * 1000 if found else None
+
+    pairs = zip(chats.get(NAME, ()), chats.get(PASSTHROUGH, ()), strict=False)
+    ratios = [one.cpu_per_chunk / two.cpu_per_chunk for one, two in pairs if one.cpu_per_chunk and two.cpu_per_chunk]
+    cpu = median(ratios) if ratios else None
+    first, round_ = added(lambda sample: sample.first), added(lambda sample: sample.after_tool)
+    note = "against a client that runs the tool itself"
+    return [
+        Verdict("CPU per streamed chunk of a chat, to Starlette + aiohttp", cpu, "×", 2.5, 1.2),
+        Verdict("added time to the first word of a chat", first, " ms", 1, 0.5, is_ratio=False),
+        Verdict("the same with one tool round", round_, " ms", 2, 1, is_ratio=False, note=note),
+    ]
 
 
 def ratio_of(

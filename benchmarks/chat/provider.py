@@ -26,7 +26,11 @@ def chunked(data: bytes) -> bytes:
 FIRST = frame({"role": "assistant", "content": ""})
 WORD = frame({"content": " word"})
 LAST = frame({}, "stop") + chunked(b"data: [DONE]\n\n") + b"0\r\n\r\n"
-HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+# nginx passes the events on at once because of the last header
+HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nx-accel-buffering: no\r\n\r\n"
+)
+OTHER = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 
 
 def call(name: str) -> bytes:
@@ -49,6 +53,9 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
                 0,
             )
             body = json.loads(await reader.readexactly(length) or b"{}")
+            if "messages" not in body:
+                writer.write(OTHER)
+                continue
             writer.write(HEAD)
             last = body["messages"][-1]
             if last["content"] == "tool":

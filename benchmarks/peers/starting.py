@@ -1,10 +1,11 @@
 """Starts the peers that are there and says of the others why they are absent. Absence is data, never a failure."""
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -45,6 +46,12 @@ http://127.0.0.1:{port} {{
   }}
 }}
 """
+_LITELLM_CONFIG: Final = """
+model_list:
+  - model_name: m
+    litellm_params: {{model: openai/m, api_base: "http://127.0.0.1:{upstream}/v1", api_key: none}}
+"""
+_LITELLM_QUIET: Final = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
 
 
 @dataclass
@@ -56,6 +63,7 @@ class Peers:
     cores: frozenset[int]
     stack: contextlib.ExitStack
     fastmcp_python: Path | None = None
+    litellm_python: Path | None = None
 
     def starlette(self) -> Subject:
         """The yardstick; without it there are no ratios."""
@@ -98,6 +106,16 @@ class Peers:
         command = [str(self.fastmcp_python), str(program), str(port), self._mcp_url()]
         return self._subject("fastmcp proxy", port, command, kinds=("json",), address=address_of_single, most=8)
 
+    def litellm(self) -> Subject | None:
+        """LiteLLM's proxy in front of a provider, if a Python that has it was given."""
+        if self.litellm_python is None:
+            return None
+        port, config = free_port(), self.folder / "litellm.yaml"
+        config.write_text(_LITELLM_CONFIG.format(upstream=self.upstream))
+        program = self.litellm_python.absolute().with_name("litellm")
+        command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+        return self._subject("LiteLLM", port, command, environment=dict(os.environ) | _LITELLM_QUIET)
+
     def _mcp_url(self) -> str:
         return f"http://127.0.0.1:{self.upstream}/json/mcp"
 
@@ -110,9 +128,10 @@ class Peers:
         kinds: tuple[Kind, ...] = EVERYTHING,
         address: AddressOf = address_of_backend,
         most: int = 256,
+        environment: Mapping[str, str] | None = None,
     ) -> Subject:
         log = self.folder / f"{name}.log"
-        process = self.stack.enter_context(running(start(command, self.cores, log)))
+        process = self.stack.enter_context(running(start(command, self.cores, log, environment)))
         wait_for_answer(process, port, "", log)
         return Subject(name, port, process.pid, address, kinds, most)
 
