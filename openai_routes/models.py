@@ -44,6 +44,8 @@ class Models:
             ModelUnknown: The tenant has no model of that id.
         """
         wanted = unquote(inbound.path_params["model_id"])
+        if not wanted:  # the list's own path with a slash at its end
+            return await self.list_models(inbound)
         models = await self.directory.find_models(inbound.ctx.tenant.id)
         for card in model_cards(models, self.created):
             if card.id == wanted:

@@ -13,7 +13,8 @@ from openai_routes.assistants import ModelDirectory
 from openai_routes.chat_completions import ChatCompletions
 from openai_routes.chat_run import ChatRuns
 from openai_routes.default_model import OfferedModels
-from openai_routes.endpoint import Endpoint, Handler, IsStillWelcome
+from openai_routes.endpoint import Endpoint, Handler, Inbound, IsStillWelcome
+from openai_routes.errors import MethodNotAllowed
 from openai_routes.kept_turns import KeptTurns
 from openai_routes.models import Models
 from openai_routes.own_tools import ToolCallsToEnd
@@ -22,6 +23,7 @@ from openai_routes.preparation import Preparation
 from openai_routes.providers.kinds import provider_api, provider_line
 from openai_routes.providers.transport import ProviderConnections, ProviderLine
 from openai_routes.responses import Responses
+from openai_routes.stream import Answer, ByteStream, EventStream
 from openai_routes.tool_bridge import ToolBridge, ToolLists
 from openai_routes.turn import ProviderApi
 from openai_routes.usage_record import ChatRecorder
@@ -71,11 +73,17 @@ def openai_routes(deps: OpenAIDeps) -> list[Route]:
         "/v1/responses": {"POST": responses.handle},
         "/v1/responses/{response_id}": {"GET": responses.get_response, "DELETE": responses.get_response},
     }
+
+    async def other(inbound: Inbound) -> Answer | EventStream | ByteStream:
+        """A slash at the end must not carry a chat past tools, limits and record to the provider."""
+        handlers = paths.get(inbound.path.rstrip("/"))
+        if handlers is None:
+            return await passed_on.handle(inbound)
+        if inbound.method not in handlers:
+            raise MethodNotAllowed(inbound.method, tuple(sorted(handlers)))
+        return await handlers[inbound.method](inbound)
+
     return [
-        *(
-            Route(path + slash, Endpoint(handlers, is_still_welcome=welcome))
-            for path, handlers in paths.items()
-            for slash in ("", "/")  # with one too, or the fallback would pass a chat on without tools and record
-        ),
-        Route("/v1/{path:path}", Endpoint(fallback=passed_on.handle, is_still_welcome=welcome)),
+        *(Route(path, Endpoint(handlers, is_still_welcome=welcome)) for path, handlers in paths.items()),
+        Route("/v1/{path:path}", Endpoint(fallback=other, is_still_welcome=welcome)),
     ]
