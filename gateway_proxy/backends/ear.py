@@ -39,6 +39,7 @@ EVENT_LIMIT: Final = 1024 * 1024
 SILENCE: Final = 600.0
 HEAD_TIMEOUT: Final = 30.0
 FIRST_PAUSE: Final = 1.0
+BRIEF: Final = 5.0
 LONGEST_PAUSE: Final = 60.0
 WAITING_LIMIT: Final = 1000
 LOOK_SECONDS: Final = 1.0
@@ -125,6 +126,7 @@ class Ear:
         self._is_shared = is_shared
         self._listeners: set[Listener] = set()
         self._subscribed: tuple[UpstreamSession | None, set[str]] = (None, set())
+        self._begun_with: set[str] | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_open = False
 
@@ -158,12 +160,15 @@ class Ear:
 
     async def _run(self) -> None:
         pause = FIRST_PAUSE
+        loop = asyncio.get_running_loop()
         try:
             while True:
+                began = loop.time()
                 try:
                     if await self._hear_until_more_is_wanted():
                         continue
-                    pause = FIRST_PAUSE
+                    is_brief = loop.time() - began < BRIEF
+                    pause = min(pause * 2, LONGEST_PAUSE) if is_brief else FIRST_PAUSE
                 except (RelayError, EgressError, StorageUnavailable, EventTooLarge, ValueError):
                     pause = min(pause * 2, LONGEST_PAUSE)
                     self._tell_begun()
@@ -177,18 +182,21 @@ class Ear:
 
     async def _hear_until_more_is_wanted(self) -> bool:
         """One stream; True when it was ended because somebody has subscribed to more than it was begun with."""
+        self._begun_with = None
         reading = asyncio.create_task(self._hear())
         try:
             while not reading.done():
                 await asyncio.wait({reading}, timeout=LOOK_SECONDS)
-                session, subscribed = self._subscribed
-                if session is not None and not self._wanted() <= subscribed:
+                if self._is_more_wanted():
                     return True
             await reading
             return False
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
+
+    def _is_more_wanted(self) -> bool:
+        return self._begun_with is not None and not self._wanted() <= self._begun_with
 
     def _tell_begun(self) -> None:
         for listener in self._listeners:
@@ -200,7 +208,7 @@ class Ear:
     async def _hear(self) -> None:
         """One stream from its beginning to its end."""
         session = await self._get_session()
-        uris = self._wanted()
+        uris = self._begun_with = self._wanted()
         try:
             if session.era is Era.MODERN:
                 reply = await self._begin_modern(session, uris)
@@ -228,7 +236,7 @@ class Ear:
         if self._subscribed[0] is not session:
             self._subscribed = (session, set())
         reply = await session.get("", timeout=HEAD_TIMEOUT)
-        if reply.status in (405, 501):
+        if await self._is_no_stream(session, reply):
             await reply.close()
             if not uris:
                 raise Deaf
@@ -240,8 +248,26 @@ class Ear:
             self._subscribed[1].add(uri)
         return reply
 
+    async def _is_no_stream(self, session: UpstreamSession, reply: Reply) -> bool:
+        """Whether the backend has no stream for a GET: 405, or a page of another kind, or 404 for want of a route.
+
+        404 is what a forgotten session is answered with as well. A session that still answers a ping is not forgotten,
+        and giving it up would cost what the backend remembers in it.
+        """
+        if reply.status == 200:
+            return "event-stream" not in (reply.header("content-type") or "")
+        if reply.status != 404 or session.record.session_id is None:
+            return reply.status in (404, 405, 501)
+        ping = await session.post(write_request(session.minter.next_id(), "ping", b"{}"), timeout=HEAD_TIMEOUT)
+        try:
+            await check_reply(ping, session.backend_name, has_session=True)
+        except SessionExpired:
+            return False
+        finally:
+            await ping.close()
+        return True
+
     async def _begin_modern(self, session: UpstreamSession, uris: set[str]) -> Reply:
-        self._subscribed = (session, set(uris))
         extra = [("mcp-method", "subscriptions/listen")]
         message = self._write_listen(session.minter.next_id(), sorted(uris))
         reply = await session.post(message, timeout=HEAD_TIMEOUT, extra=extra)

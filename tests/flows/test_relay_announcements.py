@@ -189,6 +189,29 @@ async def test_listeners_of_one_upstream_session_share_a_stream_that_ends_with_t
     assert len(backend.calls("GET")) == 1
 
 
+async def test_a_backend_that_is_slow_to_subscribe_is_not_asked_over_and_over() -> None:
+    """2025-11-25, Subscriptions: what is being subscribed to is not more than the stream was begun with."""
+    backend = demo_backend()
+    speaker = Speaker(backend)
+
+    async def slowly(http: Http) -> None:
+        await asyncio.sleep(ear_room.LOOK_SECONDS * 10)
+        await http.result({})
+
+    backend.handlers["resources/subscribe"] = slowly
+    async with (
+        serve(backend) as url,
+        open_relay([http_backend(url)]) as relay,
+        listening(relay, uris=lambda: ["file:///a"]) as take,
+    ):
+        await speaker.opened.acquire()
+        while not backend.calls("resources/subscribe"):
+            await asyncio.sleep(0.005)
+        speaker.say(UPDATED, uri="file:///a")
+        assert (await take()).method == UPDATED
+        assert len(backend.calls("GET")) == len(backend.calls("resources/subscribe")) == 1
+
+
 async def test_a_stream_that_breaks_is_begun_anew_and_subscribed_again_on_a_new_session() -> None:
     """relay.md 5: an expired upstream session is opened again; its subscriptions with it."""
     backend = demo_backend()
@@ -246,17 +269,27 @@ async def test_log_messages_are_heard_from_the_level_that_was_set() -> None:
         assert json.loads((await take()).params) == {"level": "alert", "data": "yes"}
 
 
-async def test_a_backend_without_a_stream_is_left_alone_and_edits_are_news() -> None:
-    """2025-11-25, Listening: 405 is an answer. A backend that comes or goes changes every list."""
+@pytest.mark.parametrize(
+    ("status", "kind"), [(405, "text/plain"), (501, "text/plain"), (404, "text/html"), (200, "text/html")]
+)
+async def test_a_backend_without_a_stream_is_left_alone_and_edits_are_news(status: int, kind: str) -> None:
+    """2025-11-25, Listening: 405 is an answer, others are too. A backend that comes or goes changes every list.
+
+    The session stays the one it was: what the backend remembers in it is not thrown away for a 404.
+    """
     backend = demo_backend()
 
     async def refuses(http: Http) -> None:
-        await http.raw(405, b"")
+        await http.raw(status, b"", {"content-type": kind})
 
-    backend.handlers["GET"] = refuses
+    async def pong(http: Http) -> None:
+        await http.result({})
+
+    backend.handlers |= {"GET": refuses, "ping": pong}
     async with serve(backend) as url, open_relay([http_backend(url)]) as relay, listening(relay) as take:
         await asyncio.sleep(0.2)
         assert len(backend.calls("GET")) == 1
+        assert len(backend.calls("initialize")) == 1
         relay.backends.append(http_backend(url, "b"))
         relay.clock.advance(LIFETIME)
         assert {(await take()).method for _ in range(3)} == {
