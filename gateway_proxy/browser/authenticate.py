@@ -2,27 +2,33 @@
 
 Tries are counted before the password is looked at, also for accounts that do not exist; the answer and its time do not
 say which part was wrong. A browser that knows the account (`devices`) has a count of its own; all others share one per
-account and one per account and address, so whoever guesses from elsewhere locks nobody out.
+account and one per account and address, so whoever guesses from elsewhere locks nobody out. One password tried on many
+accounts is bounded by the failures of an address, and no address may keep everybody else waiting.
 """
 
+from collections import Counter
 from typing import Final
 
 from gateway_proxy.auth.passwords import PasswordHasher
 from gateway_proxy.browser.devices import account_of
-from gateway_proxy.domain.errors import SignInRefused
+from gateway_proxy.domain.errors import RateLimited, SignInRefused
 from gateway_proxy.domain.tenant import User
 from gateway_proxy.limits.limiter import Limiter
-from gateway_proxy.limits.networks import network_of
+from gateway_proxy.limits.networks import UNKNOWN, network_of
 from gateway_proxy.storage.sql.database import Database
 from gateway_proxy.storage.sql.users import find_password_hash, set_password_hash
 from gateway_proxy.telemetry.audit import AuditTrail
 
 TRIES: Final = 10
 WINDOW_SECONDS: Final = 300.0
+FAILURES_ALLOWED: Final = 100  # of one address, for whichever accounts, in the same time
+AT_ONCE: Final = 25  # of one address: a quarter of the places where passwords wait to be checked
+RETRY_SECONDS: Final = 2.0
 MAXIMUM_EMAIL: Final = 254
 ACCOUNT: Final = "sign-in-account"
 ACCOUNT_AND_ADDRESS: Final = "sign-in-account-address"
 ACCOUNT_AND_DEVICE: Final = "sign-in-account-device"
+FAILURES: Final = "sign-in-failures"
 
 
 class Authenticator:
@@ -33,6 +39,7 @@ class Authenticator:
         self._hasher = hasher
         self._limiter = limiter
         self._audit = audit
+        self._underway: Counter[str] = Counter()
 
     async def authenticate(self, email: str, password: str, *, address: str | None, device: str | None = None) -> User:
         """The user whose password this is.
@@ -41,7 +48,8 @@ class Authenticator:
 
         Raises:
             SignInRefused: Unknown, wrong, without a password, or disabled; never said which.
-            RateLimited: Ten tries within five minutes in this browser, or by strangers for this account.
+            RateLimited: Ten tries within five minutes in this browser, or by strangers for this account; or this
+                address failed too often, or tries too much at once.
             StorageUnavailable: The database does not answer.
         """
         email = email.strip().lower()
@@ -49,11 +57,29 @@ class Authenticator:
         counts = _counts(account_of(email), network, device)
         for count in counts:
             await self._limiter.hit(*count, limit=TRIES, window=WINDOW_SECONDS)
-        user = await self._verify(email, password)
+        if device is not None or network == UNKNOWN:
+            user = await self._verify(email, password)
+        else:
+            user = await self._verify_stranger(email, password, network)
         for count in counts:
             await self._limiter.reset(*count)
         self._audit.record("sign_in.accepted", user_id=user.id, address=network)
         return user
+
+    async def _verify_stranger(self, email: str, password: str, network: str) -> User:
+        await self._limiter.hit(FAILURES, network, limit=FAILURES_ALLOWED, window=WINDOW_SECONDS, count=False)
+        if self._underway[network] >= AT_ONCE:
+            raise RateLimited(RETRY_SECONDS)
+        self._underway[network] += 1
+        try:
+            return await self._verify(email, password)
+        except SignInRefused:
+            await self._limiter.hit(FAILURES, network, limit=FAILURES_ALLOWED, window=WINDOW_SECONDS)
+            raise
+        finally:
+            self._underway[network] -= 1
+            if not self._underway[network]:
+                del self._underway[network]
 
     async def _verify(self, email: str, password: str) -> User:
         is_plausible = len(email) <= MAXIMUM_EMAIL and email.isprintable()

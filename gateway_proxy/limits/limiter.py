@@ -16,8 +16,10 @@ from gateway_proxy.limits.shared_window import SharedWindow
 class Limiter(Protocol):
     """Counts what happens under a name and for some parts (an address, an account), in moving windows."""
 
-    async def hit(self, name: str, *parts: str, limit: int, window: float) -> None:
+    async def hit(self, name: str, *parts: str, limit: int, window: float, count: bool = True) -> None:
         """Count one more, of at most `limit` in any `window` seconds. What is refused is not counted.
+
+        Without `count` it is only looked whether one more would be allowed.
 
         Raises:
             RateLimited: That would be one too many; says in how many seconds it would not.

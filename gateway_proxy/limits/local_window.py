@@ -26,10 +26,11 @@ class LocalWindow:
         self._maximum_keys = maximum_keys
         self._windows: OrderedDict[tuple[str, ...], _Window] = OrderedDict()
 
-    async def hit(self, name: str, *parts: str, limit: int, window: float) -> None:
+    async def hit(self, name: str, *parts: str, limit: int, window: float, count: bool = True) -> None:
         """Count one more (see `Limiter`)."""
         self.check(name, *parts, limit=limit, window=window)
-        self.note(name, *parts, limit=limit, window=window)
+        if count:
+            self.note(name, *parts, limit=limit, window=window)
 
     async def reset(self, name: str, *parts: str) -> None:
         """Forget what was counted."""

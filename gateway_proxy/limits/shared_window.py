@@ -23,11 +23,12 @@ log = get_log(__name__)
 ANSWER_SECONDS: Final = 0.5  # a limit is not worth a longer wait
 RETRY_SECONDS: Final = 2.0  # how long Redis is left alone after it failed
 
-# KEYS: the moments, newest first. ARGV: now (s), limit, window (s). Answer: nil, or the seconds to wait.
+# KEYS: the moments, newest first. ARGV: now (s), limit, window (s), 1 to count. Answer: nil, or the seconds to wait.
 _HIT: Final = """
 local now, limit, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local first = tonumber(redis.call('LINDEX', KEYS[1], limit - 1) or '')
 if first and first + window > now then return string.format('%.3f', first + window - now) end
+if ARGV[4] == '0' then return false end
 redis.call('LPUSH', KEYS[1], ARGV[1])
 redis.call('LTRIM', KEYS[1], 0, limit - 1)
 redis.call('PEXPIRE', KEYS[1], math.ceil(window * 1000))
@@ -47,16 +48,17 @@ class SharedWindow:
         self._clock = clock
         self._left_alone_until = 0.0
 
-    async def hit(self, name: str, *parts: str, limit: int, window: float) -> None:
+    async def hit(self, name: str, *parts: str, limit: int, window: float, count: bool = True) -> None:
         """Count one more (see `Limiter`)."""
         try:
-            wait = await self._ask(limit_key(name, parts), limit=limit, window=window)
+            wait = await self._ask(limit_key(name, parts), limit=limit, window=window, count=count)
         except _Unanswered:
-            await self._local.hit(name, *parts, limit=limit, window=window)
+            await self._local.hit(name, *parts, limit=limit, window=window, count=count)
             return
         if wait is not None:
             raise RateLimited(wait)
-        self._local.note(name, *parts, limit=limit, window=window)
+        if count:
+            self._local.note(name, *parts, limit=limit, window=window)
 
     async def reset(self, name: str, *parts: str) -> None:
         """Forget what was counted, in Redis and here."""
@@ -65,12 +67,12 @@ class SharedWindow:
             async with self._asking():
                 await self._redis.delete(limit_key(name, parts))
 
-    async def _ask(self, key: str, *, limit: int, window: float) -> float | None:
+    async def _ask(self, key: str, *, limit: int, window: float, count: bool) -> float | None:
         """The seconds to wait, None if one more is allowed."""
         if limit < 1:
             return window
         async with self._asking():
-            answer = await self._script([key], [f"{self._clock.now().timestamp():.6f}", limit, window])
+            answer = await self._script([key], [f"{self._clock.now().timestamp():.6f}", limit, window, int(count)])
         return None if answer is None else float(answer)
 
     @asynccontextmanager

@@ -1,11 +1,13 @@
 """The one authenticate() (security L1, incident 39)."""
 
+import asyncio
+
 import httpx2
 import pytest
 
 from gateway_proxy.auth.passwords import PasswordHasher
-from gateway_proxy.browser.authenticate import TRIES
-from gateway_proxy.domain.errors import RateLimited, SignInRefused
+from gateway_proxy.browser.authenticate import AT_ONCE, FAILURES_ALLOWED, TRIES
+from gateway_proxy.domain.errors import GatewayError, RateLimited, SignInRefused
 from gateway_proxy.domain.tenant import User
 from gateway_proxy.limits.networks import network_of
 from gateway_proxy.storage.sql.database import Database
@@ -156,6 +158,46 @@ async def test_several_people_share_a_browser(site: PeopleSite, people: People, 
     for _ in range(TRIES):
         await refuse(site, "ann@example.com")
     assert (await sign_in(http)).status_code == 303
+
+
+async def test_one_password_tried_on_many_accounts_ends_at_the_failures_of_an_address(
+    site: PeopleSite, people: People, http: httpx2.AsyncClient
+) -> None:
+    """L1: no account is tried twice, so only the address can tell; a right guess gets no answer then either."""
+    user = await people.user(password="correct horse")
+    for number in range(FAILURES_ALLOWED):
+        await refuse(site, f"{number}@example.com")
+    with pytest.raises(RateLimited):
+        await site.authenticator.authenticate(user.email, "correct horse", address=ADDRESS)
+    assert await site.authenticator.authenticate(user.email, "correct horse", address="198.51.100.1") == user
+    assert await site.authenticator.authenticate(user.email, "correct horse", address=ADDRESS, device="d") == user
+
+
+async def test_good_sign_ins_from_one_address_are_not_counted_against_it(site: PeopleSite, people: People) -> None:
+    """L1: an office of hundreds signs in from one address in the morning."""
+    user = await people.user(password="correct horse")
+    for _ in range(FAILURES_ALLOWED + 1):
+        assert await site.authenticator.authenticate(user.email, "correct horse", address=ADDRESS) == user
+
+
+async def test_one_address_does_not_keep_everybody_waiting(site: PeopleSite, people: People) -> None:
+    """L1: checking a password is slow on purpose, so an address gets a share of the places and no more."""
+    user = await people.user(password="correct horse")
+
+    async def attempt(number: int) -> type[GatewayError] | None:
+        try:
+            await site.authenticator.authenticate(f"{number}@example.com", "x", address=ADDRESS)
+        except GatewayError as error:
+            return type(error)
+        return None
+
+    flood = asyncio.gather(*(attempt(number) for number in range(3 * AT_ONCE)))
+    assert await site.authenticator.authenticate(user.email, "correct horse", address="198.51.100.1") == user
+    outcomes = await flood
+    assert outcomes.count(SignInRefused) >= AT_ONCE
+    assert outcomes.count(RateLimited) >= 1
+    assert outcomes.count(SignInRefused) + outcomes.count(RateLimited) == 3 * AT_ONCE
+    await refuse(site, "ann@example.com")
 
 
 @pytest.mark.parametrize("forged", ["", "x", "eyJhIjoiYiJ9.aaaa.bbbb", "a" * 10_000])

@@ -172,3 +172,26 @@ async def test_windows_that_ended_are_forgotten(clock: FakeClock) -> None:
     for _ in range(101):
         await window.hit("sign-in", "ann", limit=1000, window=60)
     assert len(window) == 1
+
+
+async def test_looking_whether_one_more_is_allowed_counts_nothing(limiter: Limiter) -> None:
+    """Security L1: failures are counted when they are known, and refused before."""
+    for _ in range(5):
+        await limiter.hit("failures", "ann", limit=2, window=60, count=False)
+    for _ in range(2):
+        await limiter.hit("failures", "ann", limit=2, window=60)
+    with pytest.raises(RateLimited):
+        await limiter.hit("failures", "ann", limit=2, window=60, count=False)
+
+
+async def test_looking_is_answered_by_this_process_while_redis_is_lost(
+    link: TcpLink, redis_url: str, clock: FakeClock
+) -> None:
+    """Security L3: never unlimited."""
+    client = open_redis(through_port(redis_url, link.port))
+    limiter = open_limiter(client, clock)
+    await limiter.hit("failures", "ann", limit=1, window=60)
+    await link.cut()
+    with pytest.raises(RateLimited):
+        await limiter.hit("failures", "ann", limit=1, window=60, count=False)
+    await client.aclose()
