@@ -16,6 +16,7 @@ from gateway_proxy.egress.exchange import Reply
 ERROR_LIMIT: Final = 64 * 1024
 ERROR_TIMEOUT: Final = 5.0
 _SESSION_CODES: Final = frozenset({-32000, -32600, -32001})
+_REQUEST_CODES: Final = frozenset({-32601, -32602})
 
 
 class SessionExpired(Exception):
@@ -39,7 +40,7 @@ async def check_reply(reply: Reply, backend: str, *, has_session: bool) -> Failu
         raise BackendMisbehaved(backend, "its answer is compressed although we asked for plain")
     retry_after = read_retry_after(reply.header("retry-after"))
     failure, refusal = await _read_error(reply)
-    if has_session and (status == 404 or (status == 400 and _is_about_session(failure))):
+    if has_session and _is_expired(status, failure):
         raise SessionExpired
     if status in (401, 403):
         raise BackendRefusedCredentials(backend)
@@ -67,5 +68,9 @@ async def _read_error(reply: Reply) -> tuple[Failure | None, str | None]:
     return None, None
 
 
-def _is_about_session(failure: Failure | None) -> bool:
-    return failure is not None and failure.code in _SESSION_CODES and "session" in failure.message.lower()
+def _is_expired(status: int, failure: Failure | None) -> bool:
+    """404, unless it is about the request; or 400 with an error that speaks of sessions, as some servers have it."""
+    if status == 404:
+        return failure is None or failure.code not in _REQUEST_CODES
+    about_session = failure is not None and failure.code in _SESSION_CODES and "session" in failure.message.lower()
+    return status == 400 and about_session

@@ -6,6 +6,8 @@ from typing import Final
 
 _BLANK: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 _BOM: Final = b"\xef\xbb\xbf"
+_MESSAGES: Final = (b"", b"message")
+"""Events of another type are none of MCP's: servers send pings and the like."""
 
 
 class EventTooLarge(Exception):
@@ -14,9 +16,10 @@ class EventTooLarge(Exception):
 
 @dataclass(slots=True)
 class SseParser:
-    """Feed it the body in pieces, take the data of each complete event. Comments and empty events yield nothing.
+    """Feed it the body in pieces, take the data of each complete event.
 
-    `last_event_id` and `retry` (seconds) are what the stream last said; they serve to resume it.
+    Comments, empty events and those of another type than `message` yield nothing. `last_event_id` and `retry` (seconds)
+    are what the stream last said; they serve to resume it.
     """
 
     limit: int
@@ -72,13 +75,16 @@ class SseParser:
         if block.startswith(b"data: ") and b"\n" not in block and b"\r" not in block:
             return block[6:]
         data: list[bytes] = []
+        kind = b""
         for line in block.splitlines():
             name, _, value = line.partition(b":")
             value = value.removeprefix(b" ")
             if name == b"data":
                 data.append(value)
+            elif name == b"event":
+                kind = value
             elif name == b"id" and b"\x00" not in value and len(value) <= 1024:
                 self.last_event_id = value.decode("utf-8", "replace")
             elif name == b"retry" and value.isdigit() and len(value) <= 9:
                 self.retry = int(value) / 1000
-        return b"\n".join(data)
+        return b"\n".join(data) if kind in _MESSAGES else b""

@@ -281,6 +281,20 @@ async def test_an_expired_session_is_opened_again_once_and_nobody_notices(status
         assert {outcome for _, outcome in relay.recorder.outcomes} == {"ok"}
 
 
+async def test_a_404_about_the_request_costs_no_session() -> None:
+    """2025-11-25, Session Management: 404 is a forgotten session; with -32601 an unknown method."""
+
+    async def unknown(http: Http) -> None:
+        await http.error(-32601, "Method not found", status=404)
+
+    backend = demo_backend()
+    backend.tools["unknown"] = unknown
+    async with serve(backend) as url, open_relay([http_backend(url)]) as relay:
+        assert texts(await call(relay, "calc__count")) == ["1"]
+        assert await call(relay, "calc__unknown") == [Failure(-32601, "Method not found")]
+        assert texts(await call(relay, "calc__count")) == ["2"]
+
+
 async def test_a_backend_that_forgets_every_session_is_an_error_and_not_a_loop() -> None:
     """relay.md 5: once."""
 

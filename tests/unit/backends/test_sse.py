@@ -42,6 +42,12 @@ def test_comments_other_fields_and_empty_events_yield_nothing() -> None:
     assert parse(b": ping\n\nevent: x\n\nid: 7\nretry: 250\n\ndata\n\ndata:\n\n") == []
 
 
+def test_events_of_another_type_are_none_of_ours() -> None:
+    """WHATWG HTML §9.2.6; both SDKs hear `message` alone. Servers send pings with data that is no JSON."""
+    ping, message = b"event: ping\ndata: now\n\n", b"event: message\ndata: a\n\ndata: b\nevent: message\n\n"
+    assert parse(ping + message + ping) == [b"a", b"b"]
+
+
 def test_id_and_retry_are_remembered_for_resuming() -> None:
     """2025-11-25, Resumability: the last event id and the server's retry time."""
     parser = SseParser(1000)
