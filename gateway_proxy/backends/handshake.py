@@ -21,6 +21,9 @@ from gateway_proxy.egress.exchange import Reply
 
 HANDSHAKE_TIMEOUT: Final = 30.0
 PROBE_TIMEOUT: Final = 5.0
+CHILD_PROBE_TIMEOUT: Final = 20.0
+"""A child is started for the question, and may have to be fetched by `npx` or `uvx` before it can hear it."""
+
 RESULT_LIMIT: Final = 1024 * 1024
 OFFERED: Final = "2025-11-25"
 LEGACY_VERSIONS: Final = frozenset({"2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"})
@@ -87,8 +90,9 @@ class Handshake:
 
     async def _open_modern(self) -> UpstreamSession:
         """`server/discover` and nothing else. An older server may answer anything to it, or not at all."""
+        seconds = CHILD_PROBE_TIMEOUT if self.endpoint.ends_by_closing else PROBE_TIMEOUT
         try:
-            async with asyncio.timeout(PROBE_TIMEOUT):
+            async with asyncio.timeout(seconds):
                 session = await self._discover()
         except (BackendMisbehaved, BackendUnavailable, EgressError, SessionExpired, TimeoutError):
             raise NotModern(is_sure=False) from None

@@ -79,7 +79,9 @@ class SessionPool:
         try:
             return standing, await self._open(standing.place, backend, caller, deadline)
         except NotModern as refusal:
-            pause = REFUSED_SECONDS if refusal.is_sure else UNCLEAR_SECONDS
+            pause = UNCLEAR_SECONDS
+            if refusal.is_sure or self._was_asked_before(backend):
+                pause = REFUSED_SECONDS
             self._not_modern[backend.id] = (backend.revision, self._clock.monotonic() + pause)
         standing = self.stand(backend, user_id, caller)
         session = self._sessions.get(standing.place)
@@ -121,6 +123,11 @@ class SessionPool:
             return False
         held = self._not_modern.get(backend.id)
         return held is None or held[0] != backend.revision or self._clock.monotonic() >= held[1]
+
+    def _was_asked_before(self, backend: Backend) -> bool:
+        """A child that does not answer the question costs a process each time: twice is enough."""
+        held = self._not_modern.get(backend.id)
+        return backend.transport is Transport.STDIO and held is not None and held[0] == backend.revision
 
     async def _open(self, place: Place, backend: Backend, caller: Caller, deadline: Deadline) -> UpstreamSession:
         """Opened by the first that asks while the others wait for it."""

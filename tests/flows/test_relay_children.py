@@ -16,6 +16,8 @@ import psutil
 import pytest
 from msgspec import structs
 
+from gateway_proxy.backends import handshake as handshake_room
+from gateway_proxy.backends.pool import UNCLEAR_SECONDS
 from gateway_proxy.domain.backend import Backend, Transport
 from gateway_proxy.domain.errors import BackendMisbehaved, BackendUnavailable, ToolUnknown
 from gateway_proxy.router.directory import LIFETIME
@@ -23,9 +25,10 @@ from gateway_proxy.router.messages import Failure, Notification, RelayMessage, S
 from gateway_proxy.sessions.memory_store import MemorySessionStore
 from tests.flows.test_relay_calls import call, texts
 from tests.support.clock import FakeClock
-from tests.support.mcp_backends import FakeRunner, demo_backend, serve
+from tests.support.mcp_backends import FakeRunner, Http, McpBackend, demo_backend, serve
 from tests.support.relay_rooms import (
     LEGACY,
+    MODERN,
     RELAYING,
     Relay,
     http_backend,
@@ -209,6 +212,53 @@ async def test_an_sse_url_to_a_private_address_is_refused_before_the_runner_hear
         with pytest.raises(BackendUnavailable, match="calc"):
             await call(relay, "calc__echo")
     assert fake_runner.specs == []
+
+
+async def test_a_child_that_starts_slowly_has_time_to_say_that_it_is_modern(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MCP 2026-07-28, stdio, Backward Compatibility: within a reasonable time-out, and `npx` fetches first."""
+    monkeypatch.setattr(handshake_room, "PROBE_TIMEOUT", 0.01)
+    children: list[McpBackend] = []
+
+    async def slowly(http: Http) -> None:
+        await asyncio.sleep(0.2)
+        await http.result({"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}})
+
+    def make() -> McpBackend:
+        children.append(demo_backend(handlers={"server/discover": slowly}, has_sessions=False))
+        return children[-1]
+
+    async with (
+        serve(FakeRunner(make), unix=str(tmp_path / "s")),
+        open_relay([stdio_backend()], runner=str(tmp_path / "s")) as relay,
+    ):
+        await call(relay, "local__echo", caller=MODERN)
+    [(message, _)] = [called for child in children for called in child.calls("tools/call")]
+    assert message["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] == "2026-07-28"
+
+
+async def test_a_silent_child_is_asked_for_its_era_twice_and_then_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some servers never answer what they do not know; each question starts one of them for nothing."""
+    monkeypatch.setattr(handshake_room, "CHILD_PROBE_TIMEOUT", 0.01)
+    asked = 0
+
+    async def silent(http: Http) -> None:
+        nonlocal asked
+        asked += 1
+        await http.until_gone()
+
+    fake = FakeRunner(lambda: demo_backend(handlers={"server/discover": silent}))
+    async with (
+        serve(fake, unix=str(tmp_path / "s")),
+        open_relay([stdio_backend()], runner=str(tmp_path / "s")) as relay,
+    ):
+        for _ in range(4):
+            assert len(texts(await call(relay, "local__echo", caller=MODERN))) == 1
+            relay.clock.advance(UNCLEAR_SECONDS)
+    assert asked == 2
 
 
 async def test_the_runner_is_told_everything_about_a_child_once(fake_runner: FakeRunner, tmp_path: Path) -> None:
