@@ -1,6 +1,7 @@
 """A backend that costs next to nothing: canned MCP over httptools and uvloop. `python -m benchmarks.backend PORT`.
 
-/json/mcp answers with JSON, /sse/mcp with an event stream, /list/mcp lists 500 tools. Not a model of a real server.
+/json/mcp answers with JSON, /sse/mcp with an event stream, /slow/mcp lets calls wait, /list/mcp lists 500 tools. Not a
+model of a real server.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from benchmarks import wire
 
 _NO_BODY: Final = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n"
 _NO_GET: Final = b"HTTP/1.1 405 Method Not Allowed\r\nallow: POST\r\ncontent-length: 0\r\n\r\n"
+SLOW_SECONDS: Final = 1.0
 _SERVER: Final = wire.compact(
     {
         "protocolVersion": wire.VERSION,
@@ -97,7 +99,11 @@ class Backend(asyncio.Protocol):
             return
         answer = b'{"jsonrpc":"2.0","id":' + bytes(message.id) + b',"result":' + _result(message, url) + b"}"
         issued = b"mcp-session-id: " + wire.SESSION_ID + b"\r\n" if message.method == "initialize" else b""
-        transport.write(_response(answer, as_events=url.startswith(b"/sse"), headers=issued))
+        response = _response(answer, as_events=url.startswith(b"/sse"), headers=issued)
+        if url.startswith(b"/slow") and message.method == "tools/call":
+            asyncio.get_running_loop().call_later(SLOW_SECONDS, transport.write, response)
+        else:
+            transport.write(response)
 
 
 async def serve(port: int) -> None:

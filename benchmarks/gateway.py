@@ -4,8 +4,8 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -55,6 +55,8 @@ class Installation:
     provider_port: int
     cores: frozenset[int]
     python: str = sys.executable
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Settings besides the usual ones."""
 
     def write_config(self) -> None:
         """Three tenants: one that is called, one with 500 tools, one that chats; everybody is a member of all."""
@@ -74,6 +76,7 @@ class Installation:
             "GATEWAY_REDIS_URL": self.stores.redis_url,
             "GATEWAY_SECRET_KEYS": "bench-secret-key-0123456789-abcdefgh",
             "GATEWAY_WORKERS": str(workers),
+            **self.environment,
         }
         command = [self.python, "-m", "gateway_proxy", "serve", "--config", str(self.folder / "gateway.yaml")]
         return start(command, cores or self.cores, self.log, environment)
@@ -92,15 +95,17 @@ class Installation:
             yield port, process.pid
 
 
-async def make_tokens(stores: Stores) -> dict[str, list[str]]:
+async def make_tokens(
+    stores: Stores, *, tenants: Sequence[str] = ("bench", "long", "chat"), people: int = PEOPLE
+) -> dict[str, list[str]]:
     """A personal token per person and tenant, by tenant."""
     database, clock = Database(stores.database_url), SystemClock()
     tokens: dict[str, list[str]] = {}
     try:
-        for slug in ("bench", "long", "chat"):
+        for slug in tenants:
             tenant = await database.read(find_tenant_by_slug, slug=slug)
             assert tenant is not None
-            for number in range(PEOPLE):
+            for number in range(people):
                 user = await database.read(find_user_by_email, email=f"p{number}@example.com")
                 assert user is not None
                 secret, now = new_secret("gw_pat_"), clock.now()

@@ -62,6 +62,8 @@ class Connection(asyncio.Protocol):
         self._tally = Tally()
         self._ends_at = 0.0
         self._sent_at = 0.0
+        self.ended: Answer | None = None
+        """The last answer that came to its end outside of `hammer`."""
 
     async def ask(self, request: bytes) -> Answer:
         """Send one request; its answer."""
@@ -93,6 +95,11 @@ class Connection(asyncio.Protocol):
         """Send a request whose answer never ends."""
         assert self._transport is not None
         self._transport.write(request)
+
+    @property
+    def heard(self) -> bytes:
+        """What has come so far of the answer that never ends."""
+        return b"".join(self._pieces)
 
     def _send(self) -> None:
         assert self._transport is not None
@@ -126,8 +133,9 @@ class Connection(asyncio.Protocol):
         self._pieces = []
         if self._done is None:
             headers, self._headers = self._headers, {}
+            self.ended = Answer(self._parser.get_status_code(), headers, body)
             if self._waiter is not None and not self._waiter.done():
-                self._waiter.set_result(Answer(self._parser.get_status_code(), headers, body))
+                self._waiter.set_result(self.ended)
             return
         now = time.perf_counter()
         self._tally.latencies.append(now - self._sent_at)

@@ -8,7 +8,7 @@ from benchmarks import wire
 from benchmarks.load import Asked, Connection, connect
 from benchmarks.processes import tree_of
 
-Kind = Literal["json", "sse", "list"]
+Kind = Literal["json", "sse", "list", "stdio"]
 HOST: Final = "127.0.0.1"
 CALLS: Final[tuple[Kind, ...]] = ("json", "sse")
 EVERYTHING: Final[tuple[Kind, ...]] = ("json", "sse", "list")

@@ -1,8 +1,9 @@
 """MCP and HTTP as bytes: what the load generator sends and what the backend answers. No sockets here."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
+from urllib.parse import urlencode
 
 VERSION: Final = "2025-11-25"
 ACCEPT: Final = "application/json, text/event-stream"
@@ -44,8 +45,15 @@ def initialize(capabilities: dict[str, object] | None = None) -> bytes:
 
 def call(tool: str, text: str) -> bytes:
     """tools/call of an echo."""
-    params = {"name": tool, "arguments": {"text": text}}
-    return compact({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params})
+    return call_with(7, tool, {"text": text})
+
+
+def call_with(number: int, tool: str, arguments: Mapping[str, object], *, progress: bool = False) -> bytes:
+    """tools/call under an id of one's own; with `progress` the client wants to hear how it goes."""
+    params: dict[str, object] = {"name": tool, "arguments": arguments}
+    if progress:
+        params["_meta"] = {"progressToken": number}
+    return compact({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params})
 
 
 def list_tools() -> bytes:
@@ -71,3 +79,17 @@ def get(host: str, path: str, headers: Iterable[tuple[str, str]] = ()) -> bytes:
     """A GET that asks for a stream of events."""
     lines = [f"GET {path} HTTP/1.1", f"host: {host}", "accept: text/event-stream", f"mcp-protocol-version: {VERSION}"]
     return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers)]).encode() + b"\r\n\r\n"
+
+
+def delete(host: str, path: str, headers: Iterable[tuple[str, str]] = ()) -> bytes:
+    """A DELETE, which ends a session."""
+    lines = [f"DELETE {path} HTTP/1.1", f"host: {host}", f"mcp-protocol-version: {VERSION}"]
+    return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers)]).encode() + b"\r\n\r\n"
+
+
+def form(host: str, path: str, fields: Mapping[str, str]) -> bytes:
+    """A POST of a form."""
+    body = urlencode(fields).encode()
+    kind = "application/x-www-form-urlencoded"
+    head = f"POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
+    return head.encode() + body
