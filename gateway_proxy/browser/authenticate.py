@@ -6,12 +6,12 @@ account and one per account and address, so whoever guesses from elsewhere locks
 accounts is bounded by the failures of an address, and no address may keep everybody else waiting.
 """
 
-from collections import Counter
 from typing import Final
 
 from gateway_proxy.auth.passwords import PasswordHasher
 from gateway_proxy.browser.devices import account_of
-from gateway_proxy.domain.errors import RateLimited, SignInRefused
+from gateway_proxy.browser.queues import Queues
+from gateway_proxy.domain.errors import SignInRefused
 from gateway_proxy.domain.tenant import User
 from gateway_proxy.limits.limiter import Limiter
 from gateway_proxy.limits.networks import UNKNOWN, network_of
@@ -22,8 +22,8 @@ from gateway_proxy.telemetry.audit import AuditTrail
 TRIES: Final = 10
 WINDOW_SECONDS: Final = 300.0
 FAILURES_ALLOWED: Final = 100  # of one address, for whichever accounts, in the same time
-AT_ONCE: Final = 25  # of one address: a quarter of the places where passwords wait to be checked
-RETRY_SECONDS: Final = 2.0
+AT_ONCE: Final = 4  # of one address are checked at once, however many come
+QUEUE: Final = 100  # of one address in all, those at once and those that wait for them
 MAXIMUM_EMAIL: Final = 254
 ACCOUNT: Final = "sign-in-account"
 ACCOUNT_AND_ADDRESS: Final = "sign-in-account-address"
@@ -39,7 +39,7 @@ class Authenticator:
         self._hasher = hasher
         self._limiter = limiter
         self._audit = audit
-        self._underway: Counter[str] = Counter()
+        self._queues = Queues(AT_ONCE, QUEUE)
 
     async def authenticate(self, email: str, password: str, *, address: str | None, device: str | None = None) -> User:
         """The user whose password this is.
@@ -68,18 +68,12 @@ class Authenticator:
 
     async def _verify_stranger(self, email: str, password: str, network: str) -> User:
         await self._limiter.hit(FAILURES, network, limit=FAILURES_ALLOWED, window=WINDOW_SECONDS, count=False)
-        if self._underway[network] >= AT_ONCE:
-            raise RateLimited(RETRY_SECONDS)
-        self._underway[network] += 1
         try:
-            return await self._verify(email, password)
+            async with self._queues.turn(network):
+                return await self._verify(email, password)
         except SignInRefused:
             await self._limiter.hit(FAILURES, network, limit=FAILURES_ALLOWED, window=WINDOW_SECONDS)
             raise
-        finally:
-            self._underway[network] -= 1
-            if not self._underway[network]:
-                del self._underway[network]
 
     async def _verify(self, email: str, password: str) -> User:
         is_plausible = len(email) <= MAXIMUM_EMAIL and email.isprintable()
