@@ -64,7 +64,10 @@ class ProviderConnections:
 
         Raises:
             AddressForbidden: The base URL is not of the strict form.
+            ProviderUnreachable: Its credentials cannot be opened. Nothing of the chat is sent without them.
         """
+        if provider.unreadable:
+            raise ProviderUnreachable(provider.name, "its key is sealed under a secret key that the gateway has lost")
         key = (provider.tenant_id, provider.id)
         found = self._lines.get(key)
         if found is not None and found.revision == provider.revision:

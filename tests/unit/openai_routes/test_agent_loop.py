@@ -311,6 +311,15 @@ async def test_a_provider_that_is_not_there_is_a_502() -> None:
         assert caught.value.code == "provider_unreachable"
 
 
+async def test_nothing_is_sent_to_a_provider_whose_key_was_lost() -> None:
+    """Security F16: lost key: only those secrets fail, named. No chat leaves without its credentials."""
+    async with stage([], provider={"unreadable": True}) as on:
+        with pytest.raises(InternalServerError, match="sealed under a secret key that the gateway has lost") as caught:
+            await on.openai.chat.completions.create(model="helper", messages=ASK)
+        assert caught.value.code == "provider_unreachable"
+        assert on.upstream.paths == []
+
+
 async def test_an_assistant_whose_provider_is_gone_says_so() -> None:
     """Compatibility D3."""
     async with stage([]) as on:
