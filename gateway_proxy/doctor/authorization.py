@@ -9,12 +9,12 @@ import hashlib
 import re
 import secrets
 from typing import Any, Final
-from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
+from urllib.parse import parse_qs, urlencode
 
 from gateway_proxy.doctor.challenge import Challenge
 from gateway_proxy.doctor.discovery import Server
 from gateway_proxy.doctor.findings import Findings, quoted
-from gateway_proxy.doctor.http import Answer, Visitor, origin_of
+from gateway_proxy.doctor.http import Answer, Visitor, join_url, origin_of, split_url
 
 CALLBACK: Final = "https://claude.ai/api/mcp/auth_callback"
 METADATA_DOCUMENT: Final = "https://claude.ai/oauth/mcp-oauth-client-metadata"
@@ -79,13 +79,16 @@ async def _check_page(
         "resource": url.rstrip("/"),
     }
     endpoint = server.endpoint("authorization")
-    joint = "&" if urlsplit(endpoint).query else "?"
+    joint = "&" if split_url(endpoint).query else "?"
     answer = await visitor.ask("GET", f"{endpoint}{joint}{urlencode(parameters)}", headers={"accept": "text/html"})
-    location = urljoin(endpoint, answer.headers.get("location", ""))
+    location = join_url(endpoint, answer.headers.get("location", ""))
     if answer.status in (302, 303, 307, 308) and location.startswith(CALLBACK):
-        error = parse_qs(urlsplit(location).query).get("error", ["a code, without asking anybody"])[0]
+        error = parse_qs(split_url(location).query).get("error", ["a code, without asking anybody"])[0]
         advice = "Claude's request must be taken: its scope, its resource and S256"
         found.fail("authorize page", f"it sent Claude back with {_word(error)}", expected="a page", advice=advice)
+    elif answer.status in (302, 303) and split_url(location).scheme not in (split_url(endpoint).scheme, "https"):
+        seen = f"{answer.status} to {quoted(location)}"
+        found.fail("authorize page", seen, expected="a sign-in page over https", advice="browsers stop there")
     elif answer.status in (302, 303):
         found.ok("authorize page", f"{answer.status} to {quoted(origin_of(location))}, a sign-in")
     elif answer.status != 200 or answer.kind != "text/html":

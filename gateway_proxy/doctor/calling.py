@@ -147,7 +147,7 @@ def _judge_tools(tools: list[Any], found: Findings) -> None:
     named = [str(tool.get("name")) if isinstance(tool, dict) else "" for tool in tools]
     bad = [name for name in named if not TOOL_NAME.fullmatch(name)]
     twice = [name for name, number in Counter(named).items() if number > 1]
-    tokens = len(json.dumps(tools, ensure_ascii=False).encode()) // BYTES_OF_A_TOKEN
+    tokens = len(json.dumps(tools, ensure_ascii=False).encode("utf-8", "surrogatepass")) // BYTES_OF_A_TOKEN
     seen = f"{len(tools)} with about {tokens:,} tokens of definitions"
     if bad:
         advice = "one such name hides the whole connector: rename it"

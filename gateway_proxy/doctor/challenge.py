@@ -3,10 +3,9 @@
 import re
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
 
 from gateway_proxy.doctor.findings import Findings, quoted
-from gateway_proxy.doctor.http import ACCEPT, CALLING_AGENT, Answer, Visitor, origin_of
+from gateway_proxy.doctor.http import ACCEPT, CALLING_AGENT, Answer, Visitor, join_url, origin_of, split_url
 
 INITIALIZE: Final[dict[str, Any]] = {
     "jsonrpc": "2.0",
@@ -59,9 +58,9 @@ def _read(url: str, answer: Answer, found: Findings) -> Challenge:
     if not metadata:
         advice = "clients have to guess the metadata's place"
         found.warn("challenge", "401 without resource_metadata", expected="resource_metadata and scope", advice=advice)
-    elif urlsplit(metadata).scheme not in ("http", "https"):
+    elif split_url(metadata).scheme not in ("http", "https"):
         found.fail("challenge", f"resource_metadata is {quoted(metadata)}", expected="an absolute URL")
-    elif urlsplit(url).scheme == "https" and not metadata.startswith("https:"):
+    elif split_url(url).scheme == "https" and not metadata.startswith("https:"):
         advice = "tell the server its public URL: it builds http:// links behind the proxy"
         found.fail("challenge", f"resource_metadata is {quoted(metadata)}", expected="an https URL", advice=advice)
     elif not scope:
@@ -86,7 +85,7 @@ async def _check_agents(visitor: Visitor, url: str, found: Findings) -> None:
 
 async def _check_other_slash(visitor: Visitor, url: str, found: Findings) -> None:
     other = url[:-1] if url.endswith("/") else f"{url}/"
-    if urlsplit(url).query or urlsplit(other).path in ("", "/"):
+    if split_url(url).query or split_url(other).path in ("", "/"):
         return
     answer = await visitor.ask("POST", other, headers={"accept": ACCEPT}, json=INITIALIZE)
     if answer.status in _REDIRECTS:
@@ -94,13 +93,13 @@ async def _check_other_slash(visitor: Visitor, url: str, found: Findings) -> Non
     elif answer.status == 401 or (answer.status == 200 and answer.messages):
         found.ok("slash", "the same with and without a slash at the end")
     else:
-        found.warn("slash", f"{urlsplit(other).path} gives {answer}", advice="give people the URL exactly as it works")
+        found.warn("slash", f"{split_url(other).path} gives {answer}", advice="give people the URL exactly as it works")
 
 
 def _judge_redirect(step: str, url: str, answer: Answer, found: Findings) -> None:
-    target = urljoin(url, answer.headers.get("location", ""))
+    target = join_url(url, answer.headers.get("location", ""))
     seen = f"{answer.status} to {quoted(target)}"
-    if urlsplit(url).scheme == "https" and not target.startswith("https:"):
+    if split_url(url).scheme == "https" and not target.startswith("https:"):
         advice = "the server builds http:// links behind the proxy: make it trust X-Forwarded-Proto, or answer both"
         found.fail(step, seen, expected="no redirect", advice=advice)
     elif origin_of(target) != origin_of(url):

@@ -6,11 +6,10 @@ Also what is beside that way: well-known paths that do not exist, the fallbacks 
 import secrets
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from gateway_proxy.doctor.challenge import Challenge
 from gateway_proxy.doctor.findings import Findings, quoted
-from gateway_proxy.doctor.http import Answer, Visitor, origin_of
+from gateway_proxy.doctor.http import Answer, Visitor, origin_of, split_url
 
 PROTECTED: Final = "/.well-known/oauth-protected-resource"
 SERVER: Final = "/.well-known/oauth-authorization-server"
@@ -64,13 +63,13 @@ async def find_server(visitor: Visitor, url: str, challenge: Challenge, found: F
 
 
 async def _find_resource(visitor: Visitor, url: str, challenge: Challenge, found: Findings) -> dict[str, Any] | None:
-    path_form = f"{origin_of(url)}{PROTECTED}{urlsplit(url).path.rstrip('/')}"
+    path_form = f"{origin_of(url)}{PROTECTED}{split_url(url).path.rstrip('/')}"
     root_form = f"{origin_of(url)}{PROTECTED}"
     places = dict.fromkeys(place for place in (challenge.resource_metadata, path_form, root_form) if place)
     answers = {place: await visitor.ask("GET", place) for place in places}
     good = {place: answer.document for place, answer in answers.items() if answer.status == 200 and answer.document}
     if not good:
-        seen = ", ".join(f"{urlsplit(place).path} {answer}" for place, answer in answers.items())
+        seen = ", ".join(f"{split_url(place).path} {answer}" for place, answer in answers.items())
         advice = "serve RFC 9728 metadata there; without it Claude does not find the authorization server"
         found.fail("resource metadata", seen, expected="200 application/json", advice=advice)
         return None
@@ -78,7 +77,7 @@ async def _find_resource(visitor: Visitor, url: str, challenge: Challenge, found
     for place, answer in answers.items():
         if place not in good:
             advice = "serve it at the path and at the root: clients try both"
-            found.warn("resource metadata", f"{urlsplit(place).path} gives {answer}", expected="200", advice=advice)
+            found.warn("resource metadata", f"{split_url(place).path} gives {answer}", expected="200", advice=advice)
     _check_resource(url, good[first], found)
     return good[first]
 
@@ -95,7 +94,7 @@ def _check_resource(url: str, document: dict[str, Any], found: Findings) -> None
 
 
 async def _find_document(visitor: Visitor, issuer: str, found: Findings) -> dict[str, Any] | None:
-    path = urlsplit(issuer).path.rstrip("/")
+    path = split_url(issuer).path.rstrip("/")
     origin = origin_of(issuer)
     places = dict.fromkeys((f"{origin}{SERVER}{path}", f"{origin}{OPENID}{path}", f"{origin}{path}{OPENID}"))
     tried: list[tuple[str, Answer]] = []
@@ -104,7 +103,7 @@ async def _find_document(visitor: Visitor, issuer: str, found: Findings) -> dict
         if answer.status == 200 and answer.document:
             return answer.document
         tried.append((place, answer))
-    seen = ", ".join(f"{urlsplit(place).path} {answer}" for place, answer in tried)
+    seen = ", ".join(f"{split_url(place).path} {answer}" for place, answer in tried)
     advice = "serve RFC 8414 metadata on the issuer's host"
     found.fail("server metadata", seen, expected="200 application/json", advice=advice)
     return None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx2
 
@@ -35,7 +35,7 @@ class Answer:
     @property
     def json(self) -> Any:
         """The body as JSON; None if it is none."""
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             return json.loads(self.body)
         return None
 
@@ -53,7 +53,7 @@ class Answer:
         found = []
         for line in self.body.decode("utf-8", "replace").splitlines():
             if line.startswith("data:") and line[5:].strip():
-                with suppress(ValueError):
+                with suppress(ValueError, RecursionError):
                     value = json.loads(line[5:])
                     found += [value] if isinstance(value, dict) else []
         return found
@@ -115,7 +115,23 @@ class Visitor:
             return Answer(fault="the connection broke, or what came is no HTTP")
 
 
+def split_url(url: str) -> SplitResult:
+    """The parts of a URL that the other side wrote; all of them empty if it is none."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
+
+
+def join_url(url: str, reference: str) -> str:
+    """Where a reference (of a redirect) leads; the reference itself if it is none."""
+    try:
+        return urljoin(url, reference)
+    except ValueError:
+        return reference
+
+
 def origin_of(url: str) -> str:
     """Scheme, host and port."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     return f"{parts.scheme}://{parts.netloc}"

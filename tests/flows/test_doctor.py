@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
+from gateway_proxy.doctor.address import read_place
+from gateway_proxy.doctor.examination import examine as examine_place
+from gateway_proxy.doctor.findings import Findings
 from tests.support.bootstrapped import bootstrapped_gateway
 from tests.support.gateway import free_port
 from tests.support.mcp_wire import Wire
@@ -49,6 +54,16 @@ class Examined:
             for step, verdict in self.verdicts.items()
             if verdict in ("warn", "FAIL") and step not in EXPECTED_HERE
         }
+
+
+async def examine_here(site: SignInSite, ca: Path, *, token: str = "") -> Examined:
+    """The same steps in this process, which saves the start of one."""
+    lines: list[str] = []
+    found = Findings(lambda finding: lines.append(str(finding)))
+    trust = ssl.create_default_context(cafile=ca)
+    now = datetime.now(UTC)
+    await examine_place(read_place(f"{site.url}/mcp"), token=token, trust=trust, found=found, now=now)
+    return Examined(int(found.has_failed), "\n".join(lines), "")
 
 
 async def examine(*arguments: str, stdin: str = "") -> Examined:
@@ -266,12 +281,49 @@ async def test_what_is_wrong_is_found_at_its_step(
     spoil, step, verdict, words = case
     spoil(server)
 
-    found = await examine(f"{server.url}/mcp", "--token", TOKEN, "--ca", str(ca))
+    found = await examine_here(server, ca, token=TOKEN)
 
     lines = [line for line in found.out.splitlines() if line.startswith(f"{verdict:<4}  {step}: ")]
     assert lines, found.out
     assert words in " ".join(lines)
     assert found.status == (1 if verdict == "FAIL" else 0), found.out
+    assert TOKEN not in found.out
+
+
+BAD_URL = "http://[::bad"
+NESTED = Response("[" * 200_000, media_type="application/json")
+HOSTILE: dict[str, Spoil] = {
+    "challenge": answer(
+        "/mcp", Response(status_code=401, headers={"www-authenticate": f'Bearer resource_metadata="{BAD_URL}"'})
+    ),
+    "redirect": answer("/mcp", Response(status_code=307, headers={"location": BAD_URL})),
+    "issuer": set_resource(authorization_servers=[BAD_URL]),
+    "resource": set_resource(resource={"a": []}, scopes_supported=[{}, None], authorization_servers=[7]),
+    "endpoints": set_metadata(
+        authorization_endpoint=BAD_URL, token_endpoint="file:///etc/passwd", registration_endpoint=BAD_URL
+    ),
+    "lists": set_metadata(code_challenge_methods_supported="S256", scopes_supported=7, issuer=["x"]),
+    "nested metadata": answer(SERVER, NESTED),
+    "nested registration": answer("/oauth/register", NESTED),
+    "page redirect": answer("/oauth/authorize", Response(status_code=302, headers={"location": BAD_URL})),
+    "policy": answer("/oauth/authorize", HTMLResponse("", headers={"content-security-policy": ";;form-action;"})),
+    "tools": set_tools({"name": "\ud800"}, {"name": ["x"]}),
+    "everything": answer("*", Response(b"\xff\x00" * 1000, media_type="text/\x85html; charset=nope")),
+}
+
+
+@pytest.mark.parametrize("spoil", HOSTILE.values(), ids=HOSTILE.keys())
+async def test_no_answer_of_a_hostile_server_is_more_than_a_finding(
+    site: tuple[SignInSite, Path], spoil: Spoil
+) -> None:
+    """House rule: bad input ends that step only, and nothing unprintable of it is repeated."""
+    server, ca = site
+    spoil(server)
+
+    found = await examine_here(server, ca, token=TOKEN)
+
+    assert found.status == 1, found.out
+    assert all(line.isprintable() for line in found.out.splitlines())
     assert TOKEN not in found.out
 
 

@@ -11,6 +11,7 @@ from tests.support.bootstrapped import bootstrapped_gateway
 from tests.support.commands import CommandLine
 from tests.support.form_filling import sign_in
 from tests.support.gateway import free_port, running_gateway
+from tests.support.mcp_wire import Wire, text_of
 
 OLD = "a-key-for-tests-that-is-long-enough-0001"
 NEW = "another-key-for-tests-that-is-long-0002"
@@ -118,14 +119,20 @@ async def test_a_gateway_that_lost_one_of_its_keys_starts_and_names_what_is_lost
     assert "s3cret" not in log
 
 
-async def test_keys_in_a_file_change_with_a_hangup_and_nobody_is_signed_out(tmp_path: Path) -> None:
-    """Security O1: rotation without log-out; once the old key is gone, what it signed is gone."""
+async def test_keys_rotate_under_calls_and_nobody_is_signed_out(tmp_path: Path) -> None:
+    """Security F16, O1: no failed call in a rotation, no log-out; once the old key is gone, what it signed is gone.
+
+    The keys are in a file, which a SIGHUP makes the workers read again.
+    """
     keys = tmp_path / "keys"
     keys.write_text(OLD)
     async with (
         bootstrapped_gateway({"GATEWAY_SECRET_KEYS_FILE": str(keys)}) as gateway,
         httpx2.AsyncClient(base_url=gateway.url) as browser,
+        httpx2.AsyncClient(timeout=60, headers={"Authorization": f"Bearer {gateway.token}"}) as http,
     ):
+        data = gateway.process.environment["GATEWAY_DATA_DIR"]
+        line = CommandLine(tmp_path, f"sqlite+aiosqlite:///{data}/gateway.db")
         assert (await sign_in(browser, gateway.email, gateway.password)).status_code == 303
 
         async def change_to(text: str) -> int:
@@ -139,5 +146,16 @@ async def test_keys_in_a_file_change_with_a_hangup_and_nobody_is_signed_out(tmp_
             await gateway.process.wait_until_ready()
             return (await browser.get("/account")).status_code
 
+        async def call() -> str:
+            return text_of(await Wire(http, f"{gateway.url}/mcp").call("demo__add", {"a": 2, "b": 3}))
+
         assert await change_to(f"{NEW},{OLD}") == 200
+        rotation = asyncio.create_task(asyncio.to_thread(with_keys(line, NEW, OLD).run_process, "keys", "rotate"))
+        answers = [await call()]
+        while not rotation.done():
+            answers.append(await call())
+        done = await rotation
+        assert set(answers) == {"5"}
+        assert (done.status, done.out.splitlines()[0]) == (0, "backends: 1 values sealed anew")
         assert await change_to(NEW) == 303
+        assert await call() == "5"
