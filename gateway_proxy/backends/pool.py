@@ -112,6 +112,11 @@ class SessionPool:
             del self._not_modern[backend_id]
         return idle
 
+    def take_out_part(self, part: str) -> list[UpstreamSession]:
+        """Forget every session of an isolation part; they are returned, to be ended."""
+        places = [place for place in self._sessions if place[2] == part]
+        return [self._sessions.pop(place) for place in places]
+
     async def close(self) -> None:
         """Stop what is being opened."""
         for task in list(self._opening.values()):

@@ -65,8 +65,13 @@ def part_of(backend: Backend, user_id: str, caller: Caller, declared: Declared) 
     if isolation == "tenant":
         return SHARED
     if isolation == "session" and caller.session_id is not None:
-        return f"session:{caller.session_id}"
+        return part_of_session(caller.session_id)
     return f"user:{user_id}"
+
+
+def part_of_session(session_id: str) -> str:
+    """The isolation part of what one client session has to itself."""
+    return f"session:{session_id}"
 
 
 def stateless_part_of(backend: Backend, user_id: str) -> str:

@@ -26,7 +26,7 @@ from gateway_proxy.backends.openapi.services import OpenApiServices
 from gateway_proxy.backends.opening import OPEN_TIMEOUT, Opener, UpstreamRecords
 from gateway_proxy.backends.pool import Place, SessionPool, Standing
 from gateway_proxy.backends.replies import SessionExpired, check_reply
-from gateway_proxy.backends.session_key import SHARED, part_of
+from gateway_proxy.backends.session_key import SHARED, part_of, part_of_session
 from gateway_proxy.backends.splice import GATEWAY_INFO, UpstreamRequest, header_value
 from gateway_proxy.backends.upstream_session import Aside, Era, Minter, UpstreamSession
 from gateway_proxy.domain.backend import Backend, Transport
@@ -204,6 +204,11 @@ class Upstreams:
         held = self._breakers.get(backend_id)
         if held is not None and held[0] == revision:
             del self._breakers[backend_id]
+
+    def end_session(self, session_id: str) -> None:
+        """A client's session has ended: end the sessions and children that it had to itself."""
+        for session in self._pool.take_out_part(part_of_session(session_id)):
+            self._aside.spawn(self._opener.retire(session))
 
     async def close(self) -> None:
         """Stop what is being done aside and close all connections."""

@@ -75,6 +75,7 @@ class McpEndpoint:
         announcer: Announcer | None = None,
     ) -> None:
         """Without a `crossing` this is the only worker, and without a `sealer` no other can open what it seals."""
+        self._tool_calls = tool_calls
         self._sessions = sessions
         self._clock = clock
         self._limits = config.limits
@@ -207,6 +208,7 @@ class McpEndpoint:
             self._calls_in_flight.end_session(letter.session_id)
             self._streams.end_session(letter.tenant_id, letter.user_id, letter.session_id)
             self._news.end_session(letter.session_id)
+            self._tool_calls.end_session(letter.session_id)
 
     async def _end(self, post: Post) -> None:
         """Meet the cancellation that a `stop` of ours caused, and say why, if there is anybody to say it to."""

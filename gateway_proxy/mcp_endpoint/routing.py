@@ -46,6 +46,9 @@ class ToolCaller(Protocol):
     async def notify(self, ctx: TenantContext, caller: Caller, *, method: str) -> None:
         """Tell the backends that hold a session for this very client what it says (`notifications/…`, no params)."""
 
+    def end_session(self, session_id: str) -> None:
+        """The client's session has ended: end what backends hold for it alone. Never waits."""
+
 
 class Requester(Protocol):
     """The one place where every other request goes to a backend."""

@@ -183,6 +183,10 @@ class ToolCalls:
             with contextlib.suppress(RelayError):
                 await self._upstreams.notify(backend, ctx.principal.user_id, caller, method)
 
+    def end_session(self, session_id: str) -> None:
+        """A client's session has ended: what backends hold for it alone is ended, too, as far as this worker knows."""
+        self._upstreams.end_session(session_id)
+
     def _record(self, ctx: TenantContext, caller: Caller, route: Route, outcome: str, seconds: float) -> None:
         self._metrics.tool_called(caller.surface, outcome, seconds)
         self._audit.record(

@@ -225,6 +225,25 @@ async def test_an_upstream_session_is_opened_once_and_kept_per_user() -> None:
         assert len(backend.calls("notifications/initialized")) == len(backend.calls("initialize"))
 
 
+async def test_what_a_client_session_had_to_itself_ends_with_it() -> None:
+    """2025-11-25, Session Management: whoever no longer needs a session says so with DELETE."""
+    backend = demo_backend()
+    async with serve(backend) as url, open_relay([http_backend(url, isolation="session")]) as relay:
+        for session_id in ("a", "b", "a"):
+            await call(relay, "calc__count", caller=structs.replace(LEGACY, session_id=session_id))
+        listing = len(backend.sessions) - 2
+        relay.calls.end_session("a")
+        async with asyncio.timeout(5):
+            while not backend.ended:
+                await asyncio.sleep(0.005)
+        messages = [
+            texts(await call(relay, "calc__count", caller=structs.replace(LEGACY, session_id=session_id)))
+            for session_id in ("a", "b")
+        ]
+        assert messages == [["1"], ["2"]]
+        assert (len(backend.ended), len(backend.sessions)) == (1, 2 + listing)
+
+
 async def test_another_worker_and_a_restarted_one_go_on_with_the_same_upstream_session() -> None:
     """relay.md 2 and 5: any worker serves any session; a restart loses none."""
     clock = FakeClock()

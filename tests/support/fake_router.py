@@ -100,6 +100,7 @@ class FakeToolCalls:
     closed: list[str] = field(default_factory=list)
     started: asyncio.Event = field(default_factory=asyncio.Event)
     notified: list[tuple[Caller, str]] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
 
     async def call(
         self, ctx: TenantContext, caller: Caller, *, name: str, params: bytes
@@ -121,3 +122,6 @@ class FakeToolCalls:
 
     async def notify(self, ctx: TenantContext, caller: Caller, *, method: str) -> None:
         self.notified.append((caller, method))
+
+    def end_session(self, session_id: str) -> None:
+        self.ended.append(session_id)

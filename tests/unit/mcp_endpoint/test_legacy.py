@@ -265,9 +265,10 @@ async def test_a_notification_needs_a_living_session_if_it_names_one(client: Mcp
     assert (await client.post(message, mcp_session_id="unknown")).status == 404
 
 
-async def test_delete_ends_the_session(in_session: McpClient) -> None:
-    """MCP 2025-11-25, Session Management 5."""
+async def test_delete_ends_the_session(in_session: McpClient, calls: FakeToolCalls) -> None:
+    """MCP 2025-11-25, Session Management 5; what backends hold for this session alone is ended, too."""
     assert (await in_session.send("DELETE")).status == 204
+    assert calls.ended == [in_session.headers["mcp-session-id"]]
     assert (await in_session.call("ping")).status == 404
     assert (await in_session.send("DELETE")).status == 404
 
