@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gateway_proxy.cli.one_write import OneWrite
 
 HEAD_BYTES: Final = 32 * 1024
+_CLOSE: Final = (b"connection", b"close")
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: application/json\r\ncontent-length: 43\r\nconnection: close\r\n\r\n"
@@ -28,6 +29,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """
 
     head_seconds = 10.0
+    leaving_seconds = 1.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -39,6 +41,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._most_bytes = 0  # an upper bound of this head: everything received since the last began to be read
         self._is_oversized = False
         self._head_timer: asyncio.TimerHandle | None = None
+        self._is_leaving = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first head."""
@@ -62,7 +65,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._is_in_head = False
         self._head_bytes = 0
         self._most_bytes = self._chunk_bytes
+        if self._is_leaving:
+            self.headers.append(_CLOSE)  # as if the client had asked for it: then uvicorn says so in the answer
         super().on_headers_complete()
+        if self._is_leaving:
+            self.cycle.keep_alive = False
         self.headers = []
 
     def on_body(self, body: bytes) -> None:
@@ -92,6 +99,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse_head()
         elif self._head_timer is None:
             self._arm()
+
+    def shutdown(self) -> None:
+        """The worker stops. What is being answered is answered to its end, and then the connection closes.
+
+        Who has just connected, or is just sending on a connection that was kept, is still served: uvicorn would hang up
+        on them without a word, and a proxy may not send a POST a second time.
+        """
+        self._is_leaving = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            super().shutdown()
+            return
+        self._disarm()
+        self._head_timer = self.loop.call_later(self.leaving_seconds, self._give_up)
 
     def send_400_response(self, msg: str) -> None:
         """What cannot be parsed is answered with 400, a head that is too large with 431."""

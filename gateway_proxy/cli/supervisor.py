@@ -4,7 +4,6 @@ Workers stop first, so that calls in flight can finish on a living runner; then 
 even for one worker: a worker that crashes is replaced, and the backends' processes outlive it.
 """
 
-import contextlib
 import errno
 import socket
 import sys
@@ -69,10 +68,7 @@ def bind(settings: Settings, clock: Clock) -> socket.socket:
     deadline = clock.monotonic() + _BIND_SECONDS
     while True:
         try:
-            # Bound sockets may share an address until one listens, so a first one listens to find out, and is closed.
-            with _bound(settings) as probe:
-                probe.listen()
-            return _bound(settings)
+            return _bound(settings)  # not even for a moment may it listen: who connects then would be cut off
         except OSError as error:
             is_taken = error.errno == errno.EADDRINUSE
             if not is_taken or clock.monotonic() > deadline:
@@ -142,8 +138,7 @@ class Supervisor(Multiprocess):
                 self._runner.stop()
             if self._metrics is not None:
                 self._metrics.remove()
-            with contextlib.suppress(OSError):
-                self.sockets[0].close()
+            self.sockets[0].close()
         if self._has_failed:
             raise click.ClickException("the workers do not start; their messages stand above")
 
@@ -235,7 +230,12 @@ class Supervisor(Multiprocess):
         self._retired = [pair for pair in self._retired if pair[0].process.is_alive()]
 
     def terminate_all(self) -> None:
-        """Tell all workers to end, also those that are only just starting."""
+        """Tell all workers to end, also those that are only just starting.
+
+        The address is let go of first: a proxy whose connection is refused asks the next gateway, but one that is
+        taken in here and that no worker will ever look at waits until we have drained, and fails.
+        """
+        self.sockets[0].close()
         for process in self._running():
             process.terminate()
 

@@ -1,23 +1,30 @@
 """The application factory of a worker process: the gateway's own, tied to the supervisor that started the process."""
 
 import gc
+import importlib
 import resource
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from gateway_proxy import app
 from gateway_proxy.cli.parent_death import end_with_parent
+
+if TYPE_CHECKING:
+    from gateway_proxy.app import Gateway
 
 DESCRIPTORS: Final = 65_536
 YOUNG_OBJECTS: Final = 50_000
 
 
-def create_app() -> app.Gateway:
-    """Called by uvicorn in each worker; settings come from the environment that the supervisor left."""
+def create_app() -> "Gateway":
+    """Called by uvicorn in each worker; settings come from the environment that the supervisor left.
+
+    The application is imported last: that takes seconds on a busy machine, in which a worker whose supervisor was
+    killed would hold the address and keep the next one from starting.
+    """
     end_with_parent()
     _allow_many_connections()
-    gateway = app.create_app()
+    gateway = importlib.import_module("gateway_proxy.app").create_app()
     _spare_the_collector()
-    return gateway
+    return gateway  # type: ignore[no-any-return]
 
 
 def _allow_many_connections() -> None:

@@ -6,6 +6,7 @@ and Redelivery). A stream that has ended is remembered for a minute, because its
 """
 
 import asyncio
+import contextlib
 from collections import OrderedDict, deque
 from typing import Final
 
@@ -22,6 +23,7 @@ from gateway_proxy.telemetry.logs import get_log
 log = get_log(__name__)
 
 HAND_OVER: Final = "hand-over"
+HANDED_OVER: Final = "handed-over"
 KEEPS_SINCE: Final = "2025-11-25"
 """The first revision whose clients take a priming event, which has no data."""
 
@@ -46,6 +48,7 @@ class KeptStreams:
         self._left: dict[tuple[str, str], int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._count = 0
+        self._mailbox = mailbox
         mailbox.on(HAND_OVER, self._take_hand_over)
 
     def __len__(self) -> int:
@@ -111,7 +114,7 @@ class KeptStreams:
                     del self._left[owner]
 
     async def _take_hand_over(self, letter: Letter) -> None:
-        """The client asks elsewhere for the rest of a stream of ours."""
+        """The client asks elsewhere for the rest of a stream of ours. That we live is said, whatever there is of it."""
         assert letter.session_id is not None
         stream = self._streams.get(int(letter.ref))
         if stream is None or (stream.session.tenant_id, stream.session.id) != (letter.tenant_id, letter.session_id):
@@ -120,6 +123,9 @@ class KeptStreams:
                 await self.event_log.record(name, GONE, b"", is_last=True)
         else:
             stream.hand_over()
+        heard = Letter(HANDED_OVER, letter.tenant_id, letter.user_id, letter.session_id, letter.body.decode("ascii"))
+        with contextlib.suppress(StorageUnavailable):
+            await self._mailbox.send(letter.sender, heard)
 
 
 class KeptStream:

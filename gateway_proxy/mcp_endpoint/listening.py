@@ -10,18 +10,23 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from gateway_proxy.domain.errors import StorageUnavailable
+from gateway_proxy.domain.ids import new_id
 from gateway_proxy.domain.session import SessionRecord
 from gateway_proxy.mcp_endpoint import headers as h
 from gateway_proxy.mcp_endpoint import sse, wire
 from gateway_proxy.mcp_endpoint.config import EndpointLimits
 from gateway_proxy.mcp_endpoint.event_ids import CallPlace, SessionPlace, read_place
-from gateway_proxy.mcp_endpoint.kept_streams import HAND_OVER, KEEPS_SINCE
+from gateway_proxy.mcp_endpoint.kept_streams import HAND_OVER, HANDED_OVER, KEEPS_SINCE
 from gateway_proxy.mcp_endpoint.open_streams import OpenStreams
 from gateway_proxy.mcp_endpoint.post import Post
 from gateway_proxy.mcp_endpoint.session_news import SessionNews
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.sessions.event_log import GONE, EventLog, LogEntry, LogName, position_of, sort_key
 from gateway_proxy.sessions.mailbox import Letter, Mailbox
+
+TAKEN_SECONDS: Final = 3.0
+LOOKS: Final = 10
+"""After so many looks in vain for a call's next message it is asked whether its worker is still there."""
 
 LOST: Final = "The rest of this call is no longer there; call again if you need it"
 
@@ -37,6 +42,8 @@ class Listening:
         self._event_log = event_log
         self._streams = streams
         self._limits = limits
+        self._asked: dict[str, asyncio.Event] = {}
+        mailbox.on(HANDED_OVER, self._take_handed_over)
 
     async def serve(
         self, post: Post, session: SessionRecord, caller: Caller, is_welcome: Callable[[], Awaitable[bool]]
@@ -88,8 +95,7 @@ class Listening:
     async def _tell_rest(self, post: Post, session: SessionRecord, place: CallPlace) -> None:
         """Pass on what a call said after the event that the client saw last, until its response."""
         name = LogName(session.tenant_id, session.id, place.call)
-        letter = Letter(HAND_OVER, session.tenant_id, session.user_id, session.id, str(place.stream))
-        position, is_asked = position_of(place.number), False
+        position, looks, is_lost = position_of(place.number), 0, False
         with self._event_log.watching(name) as changed:
             while True:
                 changed.clear()
@@ -98,16 +104,46 @@ class Listening:
                     position = entry.position
                     if await self._tell_entry(post, place, entry):
                         return
-                if not entries:
-                    if not is_asked:
-                        is_asked = True
-                        if await self._mailbox.send(place.worker_id, letter):
-                            continue
-                        await post.exchange.write_last_event(
-                            wire.error_message(place.request_id, wire.UNAVAILABLE, LOST)
-                        )
-                        return
+                if entries:
+                    continue
+                if is_lost:  # and by now it is certain that nothing more was written
+                    await post.exchange.write_last_event(wire.error_message(place.request_id, wire.UNAVAILABLE, LOST))
+                    return
+                if looks % LOOKS == 0:
+                    is_lost = not await self._is_handed_over(session, place, is_first=not looks)
+                else:
                     await _wait(changed, self._limits.look_again_for_call)
+                looks += 1
+
+    async def _is_handed_over(self, session: SessionRecord, place: CallPlace, *, is_first: bool) -> bool:
+        """Ask the call's worker for the rest; False when it is gone.
+
+        One that was killed is on the list of workers for a while yet, so it has to answer.
+
+        Raises:
+            StorageUnavailable: It cannot be asked, the first time; later an outage is waited for.
+        """
+        ref = new_id()
+        letter = Letter(
+            HAND_OVER, session.tenant_id, session.user_id, session.id, str(place.stream), ref.encode("ascii")
+        )
+        heard = self._asked[ref] = asyncio.Event()
+        try:
+            if not await self._mailbox.send(place.worker_id, letter):
+                return False
+            await _wait(heard, TAKEN_SECONDS)
+            return heard.is_set()
+        except StorageUnavailable:
+            if is_first:
+                raise
+            return True
+        finally:
+            del self._asked[ref]
+
+    async def _take_handed_over(self, letter: Letter) -> None:
+        heard = self._asked.get(letter.ref)
+        if heard is not None:
+            heard.set()
 
     async def _tell_entry(self, post: Post, place: CallPlace, entry: LogEntry) -> bool:
         """Write one event; whether it was the last."""

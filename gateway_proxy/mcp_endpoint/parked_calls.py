@@ -35,7 +35,7 @@ LOOK: Final = "are-you-there"
 """Nobody reads this one: that it can be sent says that the worker lives."""
 
 PART_BYTES: Final = 1024 * 1024
-TAKEN_SECONDS: Final = 5.0
+TAKEN_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 10.0
 GONE: Final = "The call is no longer waiting for this input; call again if you need it"
 

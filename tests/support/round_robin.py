@@ -6,7 +6,7 @@ It speaks just enough HTTP/1.1 for that: every connection carries one request, a
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 HEAD_BYTES = 64 * 1024
 CHUNK_BYTES = 64 * 1024
@@ -17,19 +17,27 @@ Writer = asyncio.StreamWriter
 @contextlib.asynccontextmanager
 async def round_robin(port: int, upstreams: Sequence[str]) -> AsyncIterator[str]:
     """Serve on 127.0.0.1:`port` in front of `upstreams` (host:port each); yields the URL."""
-    turns = itertools.cycle(upstreams)
-    server = await asyncio.start_server(lambda *pair: _serve(turns, *pair), "127.0.0.1", port, limit=HEAD_BYTES)
+    turns = itertools.cycle([[*upstreams[n:], *upstreams[:n]] for n in range(len(upstreams))])
+    server = await asyncio.start_server(lambda *pair: _serve(next(turns), *pair), "127.0.0.1", port, limit=HEAD_BYTES)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.close()
 
 
-async def _serve(turns: Iterator[str], client: Reader, answers: Writer) -> None:
+async def _connect(upstreams: Sequence[str]) -> tuple[Reader, Writer]:
+    """A connection to the first upstream that takes one: nothing has been sent yet, so the next may be asked."""
+    for upstream in upstreams:
+        host, _, port = upstream.rpartition(":")
+        with contextlib.suppress(OSError):
+            return await asyncio.open_connection(host, int(port))
+    raise ConnectionRefusedError
+
+
+async def _serve(upstreams: Sequence[str], client: Reader, answers: Writer) -> None:
     with contextlib.closing(answers), contextlib.suppress(OSError, asyncio.IncompleteReadError):
         head = await client.readuntil(b"\r\n\r\n")
-        host, _, port = next(turns).rpartition(":")
-        upstream, requests = await asyncio.open_connection(host, int(port))
+        upstream, requests = await _connect(upstreams)
         with contextlib.closing(requests):
             requests.write(_for_one_request(head))
             await _exchange(client, requests, upstream, answers)

@@ -3,6 +3,7 @@
 import json
 import threading
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from tests.support.children.speaking import Message, answer, progress, say, serve
@@ -22,6 +23,9 @@ def _ask(method: str, params: dict[str, Any]) -> Message:
 
 def _elicit(request: Message) -> None:
     arguments = request["params"]["arguments"]
+    if "mark" in arguments:  # a side effect, for tests that count how often a call was really made
+        with Path(arguments["mark"]).open("a") as marks:
+            marks.write("made\n")
     progress(request, 1)
     told = _ask("elicitation/create", {"message": arguments["question"], "requestedSchema": {"type": "object"}})
     answer(request, json.dumps({"question": arguments["question"], "told": told}))
