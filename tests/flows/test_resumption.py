@@ -2,10 +2,13 @@
 
 import asyncio
 
+import pytest
 from redis.asyncio import Redis
 
 from gateway_proxy.sessions.event_log import LogName
 from gateway_proxy.sessions.redis_event_log import RedisEventLog
+from gateway_proxy.sessions.redis_mailbox import PRESENCE_SECONDS
+from gateway_proxy.storage.redis.keys import workers_key
 from tests.support.clock import FakeClock
 from tests.support.mcp_backends import Http, McpBackend, demo_backend, serve, text
 from tests.support.mcp_workers import open_workers
@@ -117,8 +120,16 @@ async def test_what_belongs_to_no_call_reaches_the_session_from_any_worker(redis
     await redis.aclose()
 
 
-async def test_a_dead_worker_is_a_clear_error_and_not_a_second_run(redis_url: str, clock: FakeClock) -> None:
-    """relay.md 6: the worker that read the call's stream is gone, and the call with it."""
+@pytest.mark.parametrize("says_goodbye", [True, False])
+async def test_a_dead_worker_is_a_clear_error_and_not_a_second_run(
+    redis_url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, says_goodbye: bool
+) -> None:
+    """relay.md 6, security F1: the worker that read the call's stream is gone, and the call with it.
+
+    One that was killed has not said so, and is on the list of workers for a while.
+    """
+    monkeypatch.setattr("gateway_proxy.mcp_endpoint.listening.TAKEN_SECONDS", 0.3)
+    redis = Redis.from_url(redis_url)
     release = asyncio.Event()
     backend = polling_backend(release)
     async with (
@@ -132,8 +143,12 @@ async def test_a_dead_worker_is_a_clear_error_and_not_a_second_run(redis_url: st
         begun.task.cancel()
         await asyncio.gather(begun.task, return_exceptions=True)
         await first.stack.aclose()
+        if not says_goodbye:
+            worker_id = first.endpoint._parked_calls.worker_id
+            await redis.zadd(workers_key(), {worker_id: clock.now().timestamp() + PRESENCE_SECONDS})
         resumed = second.client(session_id=session_id).open("GET", last_event_id=seen[-1].id)
         [error] = events((await resumed.reply()).body)
         assert error.data["id"] == "s"
         assert error.data["error"]["code"] == -32000
         assert len(backend.calls("tools/call")) == 1
+    await redis.aclose()

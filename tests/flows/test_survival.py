@@ -306,7 +306,7 @@ async def test_a_tenant_neither_sees_nor_calls_the_tools_of_another(topology: To
         bearer(topology.token("bob@example.com", "rival")) as bob,
     ):
         hers, his = Wire(hers_http, url, modern=modern), Wire(bob, url, modern=modern)
-        assert {name.partition("__")[0] for name in await hers.tool_names()} == {"demo"}
+        assert {name.partition("__")[0] for name in await hers.tool_names()} == {"demo", "asker"}
         assert {name.partition("__")[0] for name in await his.tool_names()} == {"secret-lab"}
         assert await _outcome(his, "demo__add") == await _outcome(his, "nope__add")
 

@@ -18,7 +18,7 @@ HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
 class Impatient(BoundedHttpProtocol):
     """The same with a clock that a test can wait for."""
 
-    head_seconds = 0.2
+    head_seconds = leaving_seconds = 0.2
 
 
 async def answer(request: Request) -> Response:
@@ -27,23 +27,36 @@ async def answer(request: Request) -> Response:
 
 
 @asynccontextmanager
-async def connection(
-    protocol: type[BoundedHttpProtocol] = BoundedHttpProtocol,
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A socket to a server that reads with `protocol`."""
+async def running_server(protocol: type[BoundedHttpProtocol]) -> AsyncIterator[uvicorn.Server]:
+    """A server that reads with `protocol`."""
     app = Starlette(routes=[Route("/", answer, methods=["GET", "POST"])])
     server = uvicorn.Server(uvicorn.Config(app, port=0, http=protocol, log_config=None, lifespan="off"))
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        yield reader, writer
+        yield server
     finally:
-        writer.close()
         server.should_exit = True
         await serving
+
+
+async def connect(server: uvicorn.Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A socket to it."""
+    return await asyncio.open_connection("127.0.0.1", server.servers[0].sockets[0].getsockname()[1])
+
+
+@asynccontextmanager
+async def connection(
+    protocol: type[BoundedHttpProtocol] = BoundedHttpProtocol,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A socket to a server of its own that reads with `protocol`."""
+    async with running_server(protocol) as server:
+        reader, writer = await connect(server)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
 
 
 async def test_ordinary_requests_follow_each_other_on_one_connection() -> None:
@@ -120,3 +133,34 @@ async def test_a_small_head_behind_a_large_body_is_served() -> None:
 
         assert (await reader.readuntil(b"bytes")).startswith(b"HTTP/1.1 200")
         assert (await reader.readuntil(b"0 bytes")).startswith(b"HTTP/1.1 200")
+
+
+async def test_who_is_just_sending_when_the_server_stops_is_still_served() -> None:
+    """Security O3, F11: a connection that is new, or was kept, is not hung up on without a word."""
+    async with running_server(BoundedHttpProtocol) as server:
+        new, kept = await connect(server), await connect(server)
+        kept[1].write(HEAD + b"\r\n")
+        await kept[0].readuntil(b"bytes")
+        while len(server.server_state.connections) < 2:
+            await asyncio.sleep(0.01)
+        server.should_exit = True
+        while server.servers[0].is_serving():
+            await asyncio.sleep(0.01)
+        for reader, writer in (new, kept):
+            writer.write(HEAD + b"\r\n")
+            answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert b"connection: close" in answer
+            writer.close()
+
+
+async def test_who_says_nothing_when_the_server_stops_is_hung_up_on() -> None:
+    """Security O3: a stop takes no longer for idle connections."""
+    async with running_server(Impatient) as server:
+        reader, writer = await connect(server)
+        writer.write(HEAD + b"\r\n")
+        await reader.readuntil(b"bytes")
+        server.should_exit = True
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        writer.close()
