@@ -1,6 +1,7 @@
 """PUBLIC: everything that answers without a bearer token, and what the pages for people are made of."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.routing import Route
 
@@ -18,6 +19,7 @@ from gateway_proxy.oauth.routes import OAuthServices, oauth_routes
 from gateway_proxy.oauth.signin import SignIn, SignInPage, SignOut
 from gateway_proxy.oauth.vocabulary import OAuthConfig
 from gateway_proxy.services import Services
+from gateway_proxy.storage.redis.client import ping_redis
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def public_routes(services: Services, people: People, draining: Draining) -> lis
     sign_out = SignOut(people.pages, people.sessions, people.csrf, people.next_steps)
     probes: dict[str, Probe] = {"database": services.core.database.ping}
     if services.redis is not None:
-        probes["redis"] = services.redis.ping
+        probes["redis"] = partial(ping_redis, services.redis)
     return [
         Route("/health", Health().handle, methods=["GET"]),
         Route("/ready", Readiness(probes, draining).handle, methods=["GET"]),

@@ -1,12 +1,16 @@
 """The connection to Redis: a bounded pool, time limits that cost no cancellation, nothing that waits at import."""
 
+import asyncio
 from typing import Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from gateway_proxy.domain.errors import StorageUnavailable
 
 CONNECT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 5.0
@@ -37,3 +41,16 @@ def open_redis(url: str) -> Redis:
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
     )
     return Redis.from_pool(pool)
+
+
+async def ping_redis(redis: Redis) -> None:
+    """Ask Redis for a sign of life.
+
+    Raises:
+        StorageUnavailable: It gives none.
+    """
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await redis.ping()
+    except (RedisError, OSError) as error:
+        raise StorageUnavailable from error
