@@ -45,6 +45,8 @@ class Calls:
             self._found.ok("ping", "answered")
         await self._check_stream()
         await self._check_models()
+        if self._session:
+            await self._visitor.ask("DELETE", self._url, headers={**self._headers, "mcp-session-id": self._session})
 
     async def _check_initialize(self) -> bool:
         answer = await self._send(INITIALIZE)

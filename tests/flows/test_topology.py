@@ -1,5 +1,6 @@
 """The compose topology as processes: Caddy with TLS, two gateways, a runner, PostgreSQL and Redis."""
 
+import asyncio
 import shutil
 import ssl
 import subprocess
@@ -19,6 +20,7 @@ from pydantic import AnyUrl
 from tests.flows.test_python_client import Memory, Person
 from tests.support.bootstrapped import Bootstrapped
 from tests.support.gateway import free_port
+from tests.support.mcp_backends import serve
 from tests.support.topology import running_caddy, running_topology
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +62,30 @@ async def _connect_and_call(public: str, trust: ssl.SSLContext, process: Any) ->
         assert response.headers["strict-transport-security"]
         cookie = [value for name, value in response.headers.multi_items() if name == "set-cookie"]
         assert all(value.startswith("__Host-") and "Secure" in value for value in cookie)
+
+
+async def test_caddy_passes_events_on_at_once_and_says_when_the_client_has_gone(tmp_path: Path) -> None:
+    """MCP 2026-07-28, Cancellation: closing the stream is how a client cancels; security D5: nothing is buffered."""
+    left = asyncio.Event()
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b": here\n\n", "more_body": True})
+        assert (await receive())["type"] == "http.disconnect"
+        left.set()
+
+    port = free_port()
+    async with (
+        serve(stream) as upstream,
+        running_caddy(tmp_path, port, [upstream.removeprefix("http://")]) as authority,
+    ):
+        trust = ssl.create_default_context(cafile=authority)
+        async with asyncio.timeout(20), httpx2.AsyncClient(verify=trust) as http:
+            async with http.stream("POST", f"https://localhost:{port}/mcp", content=b"{}") as response:
+                assert await anext(response.aiter_bytes()) == b": here\n\n"
+            await left.wait()
 
 
 def test_the_caddyfile_is_valid(tmp_path: Path) -> None:
