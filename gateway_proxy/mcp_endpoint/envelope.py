@@ -3,6 +3,7 @@
 What the parameters mean is for the legs and the router.
 """
 
+import re
 from typing import Final
 
 import msgspec
@@ -18,6 +19,7 @@ MAX_METHOD_CHARACTERS: Final = 128
 
 _NOT_BRACKETS: Final = bytes(b for b in range(256) if b not in b'{}[]"')
 _SQUARE: Final = bytes.maketrans(b"{}", b"[]")
+_RUN: Final = re.compile(rb"[0-9]+")
 _LONG_NUMBER: Final = b"0" * (MAX_DIGITS + 1)
 _DIGITS: Final = bytes(ord("0") if chr(b) in "0123456789" else b if b in b'\\"' else ord(" ") for b in range(256))
 
@@ -128,11 +130,24 @@ def is_deeper_than(document: bytes, levels: int) -> bool:
 
 
 def has_long_number(document: bytes) -> bool:
-    """Whether valid JSON holds a number of more than `MAX_DIGITS` digits, on which some parsers choke or stall."""
-    bare = document.translate(_DIGITS)
-    if _LONG_NUMBER not in bare:
-        return False
-    bare = bare.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
+    """Whether valid JSON holds a number of more than `MAX_DIGITS` digits, on which some parsers choke or stall.
+
+    So long a run of digits stands at one of every `MAX_DIGITS` + 1 bytes, so only those are looked at; a run that is
+    found may still be part of a string.
+    """
+    step = MAX_DIGITS + 1
+    for position in range(0, len(document), step):
+        found = _RUN.match(document, position)
+        if found is not None:
+            before = document[max(0, position - MAX_DIGITS) : position]
+            length = found.end() - position + len(before) - len(before.rstrip(b"0123456789"))
+            if length >= step:
+                return _has_long_number_outside_strings(document)
+    return False
+
+
+def _has_long_number_outside_strings(document: bytes) -> bool:
+    bare = document.translate(_DIGITS).replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
     return any(_LONG_NUMBER in part for part in bare.split(b'"')[::2])
 
 

@@ -119,6 +119,8 @@ def test_numbers_have_at_most_4300_digits_and_strings_as_many_as_they_like() -> 
     assert code_of(body % (b"9" * 4301, b"")) == -32600
     assert code_of(body % (b"-1" + b"0" * 4300 + b".5", b"9" * 5000)) == -32600
     assert isinstance(decode_message(body % (b"9" * 4300, b"9" * 5000)), Request)
+    for place in (0, 1, 4299, 4300, 4301, 8000):
+        assert code_of(body % (b'["%b",%b]' % (b"x" * place, b"9" * 4301), b"")) == -32600
 
 
 def test_half_a_character_is_replaced_and_the_rest_kept() -> None:
