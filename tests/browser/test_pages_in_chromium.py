@@ -1,5 +1,6 @@
 """The pages as people see them: at 320 px, in both palettes, without a violation of their own policy."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Literal
 
@@ -113,3 +114,39 @@ async def test_the_first_tab_stop_leads_past_the_header(visit: Visit, site: Peop
     await expect(skip).to_be_focused()
     outline = await skip.evaluate("element => getComputedStyle(element).outlineWidth")
     assert outline == "3px"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_what_is_wrong_with_a_form_is_announced_and_the_cursor_is_in_its_field(
+    signed_in: Visit, site: PeopleSite, scheme: Literal["light", "dark"]
+) -> None:
+    """WCAG 2.2 §3.3.1, §1.4.3: the summary leads to the field, the field says what is wrong with it."""
+    page = signed_in.page
+    await page.emulate_media(color_scheme=scheme)
+    await page.goto(f"{site.public_url}/account")
+    await page.get_by_label("Current password").fill("correct horse")
+    await page.get_by_label("New password", exact=True).fill("battery staple")
+    await page.get_by_label("New password, again").fill("battery stapler")
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_title("Error: Your account · Gateway")
+    field = page.get_by_label("New password, again")
+    await expect(field).to_be_focused()
+    await expect(field).to_have_accessible_description(re.compile("not the same"))
+    await page.get_by_role("alert").get_by_role("link").click()
+    await expect(field).to_be_in_viewport()
+    assert await page.evaluate(LOW_CONTRAST) == []
+    assert signed_in.policy_violations == []
+
+
+async def test_a_token_without_permissions_leads_back_to_them(signed_in: Visit, site: PeopleSite) -> None:
+    """WCAG 2.2 §3.3.1 and §3.3.7: a group can be what is wrong, and the name need not be typed again."""
+    page = signed_in.page
+    await page.goto(f"{site.public_url}/account")
+    await page.get_by_label("Name").fill("my script")
+    for box in await page.get_by_role("checkbox").all():
+        await box.uncheck()
+    await page.get_by_role("button", name="Create token").click()
+    await expect(page.get_by_role("alert")).to_contain_text("Permissions")
+    await expect(page.get_by_role("group", name="Permissions")).to_be_focused()
+    await expect(page.get_by_label("Name")).to_have_value("my script")
+    assert await page.get_by_role("checkbox", checked=True).count() == 0
