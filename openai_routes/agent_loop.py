@@ -123,9 +123,25 @@ class AgentLoop:
             GatewayError: Any other failure, when no tool had run.
         """
         try:
-            async with aclosing(self._run()) as batches:
-                async for batch in batches:
-                    yield batch
+            while True:
+                is_last = self._is_last()
+                sorter = CallSorter(self._request.toolset.own, self._request.toolset.client)
+                turn = _Round()
+                async with aclosing(self._ask(turn, sorter, is_last=is_last)) as batches:
+                    async for batch in batches:
+                        yield batch
+                assert turn.ended is not None
+                self._usage = add_usage(self._usage, turn.ended.usage)
+                if ending := self._ending(turn, sorter, is_last=is_last):
+                    yield ending
+                    return
+                async with aclosing(self._answer(turn, sorter, may_run=not is_last)) as batches:
+                    async for batch in batches:
+                        yield batch
+                if sorter.client_calls:
+                    await self._keep(sorter)
+                    yield [self._end(turn)]
+                    return
         except FailedAfterTools:
             raise
         except GatewayError as error:
@@ -133,30 +149,18 @@ class AgentLoop:
                 raise FailedAfterTools(error) from error
             raise
 
-    async def _run(self) -> AsyncGenerator[list[LoopEvent], None]:
-        while True:
-            is_last = self._is_last()
-            sorter = CallSorter(self._request.toolset.own, self._request.toolset.client)
-            turn = _Round()
-            async with aclosing(self._ask(turn, sorter, is_last=is_last)) as batches:
-                async for batch in batches:
-                    yield batch
-            assert turn.ended is not None
-            self._usage = add_usage(self._usage, turn.ended.usage)
-            if not sorter.calls:
-                yield [self._end(turn)]
-                return
-            if is_last and not sorter.client_calls:
-                yield [*self._budget_note(turn), self._end(replace_reason(turn))]
-                return
-            async with aclosing(self._answer(turn, sorter, may_run=not is_last)) as batches:
-                async for batch in batches:
-                    yield batch
-            if sorter.client_calls:
-                if self._calls or sorter.own_calls:
-                    await self._request.keep(self._added, [call.id for call in sorter.client_calls])
-                yield [self._end(turn)]
-                return
+    def _ending(self, turn: _Round, sorter: CallSorter, *, is_last: bool) -> list[LoopEvent]:
+        """The last events, when the turn calls nothing, or nothing that may still be run."""
+        if not sorter.calls:
+            return [self._end(turn)]
+        if is_last and not sorter.client_calls:
+            return [*self._budget_note(turn), self._end(replace_reason(turn))]
+        return []
+
+    async def _keep(self, sorter: CallSorter) -> None:
+        """Keep what the client will not know, if there is anything."""
+        if self._calls or sorter.own_calls:
+            await self._request.keep(self._added, [call.id for call in sorter.client_calls])
 
     def _is_last(self) -> bool:
         """Whether the next turn must do without further calls of ours; those of made-up names count as ours."""

@@ -3,6 +3,7 @@
 Nothing here may contact a provider or a tool server: Open WebUI waits ten seconds for the model list on every page.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,8 +46,8 @@ ListProviders = Callable[..., list[Provider]]
 class StoredModels:
     """The directory over the database. Both functions take `(session, *, tenant_id)`; keys are bound by the caller.
 
-    What was read is kept for a second, so that the four requests of one chat turn cost one look-up; `forget` ends that
-    at once in this worker when the admin API changes something.
+    What was read is kept for a second, so that the four requests of one chat turn cost one look-up, and who comes while
+    it is read waits for the same; `forget` ends that at once in this worker when the admin API changes something.
     """
 
     def __init__(
@@ -57,17 +58,27 @@ class StoredModels:
         self._list_assistants = list_assistants
         self._list_providers = list_providers
         self._kept: OrderedDict[str, tuple[float, TenantModels]] = OrderedDict()
+        self._reading: dict[str, asyncio.Task[TenantModels]] = {}
 
     async def find_models(self, tenant_id: str) -> TenantModels:
         """The tenant's assistants and providers, at most a second old."""
         kept = self._kept.get(tenant_id)
         if kept is not None and self._clock.monotonic() - kept[0] < FRESH_SECONDS:
             return kept[1]
+        reading = self._reading.get(tenant_id)
+        if reading is None:
+            reading = self._reading[tenant_id] = asyncio.create_task(self._read(tenant_id))
+            reading.add_done_callback(lambda task: self._has_read(tenant_id, task))
+        return await asyncio.shield(reading)
+
+    async def _read(self, tenant_id: str) -> TenantModels:
         started = self._clock.monotonic()
         models = TenantModels(
             {a.name: a for a in await self._database.read(self._list_assistants, tenant_id=tenant_id)},
             {p.name: p for p in await self._database.read(self._list_providers, tenant_id=tenant_id)},
         )
+        if self._reading.get(tenant_id) is not asyncio.current_task():
+            return models  # forgotten while it was read: good for who asked before, and no longer
         self._kept[tenant_id] = (started, models)
         self._kept.move_to_end(tenant_id)
         while len(self._kept) > TENANTS_KEPT:
@@ -77,3 +88,10 @@ class StoredModels:
     def forget(self, tenant_id: str) -> None:
         """Read anew on the next request of this tenant."""
         self._kept.pop(tenant_id, None)
+        self._reading.pop(tenant_id, None)
+
+    def _has_read(self, tenant_id: str, task: asyncio.Task[TenantModels]) -> None:
+        if self._reading.get(tenant_id) is task:
+            del self._reading[tenant_id]
+        if not task.cancelled():
+            task.exception()  # whoever waits gets it; where nobody does any more it is no news

@@ -7,7 +7,6 @@ from typing import Final, Protocol
 from gateway_proxy.domain.errors import EgressError, ReplyTimedOut, ReplyTooLarge
 
 PAUSE_ABOVE: Final = 256 * 1024
-RESUME_BELOW: Final = 64 * 1024
 
 
 class Carrier(Protocol):
@@ -30,10 +29,13 @@ class Http1Reply:
         "_buffered",
         "_chunks",
         "_connection",
+        "_deadline",
         "_error",
         "_host",
         "_is_paused",
         "_loop",
+        "_timeout",
+        "_timer",
         "_waiter",
         "has_head",
         "headers",
@@ -50,6 +52,8 @@ class Http1Reply:
         self._is_paused = False
         self._error: EgressError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = self._timeout = 0.0
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.has_head = False
@@ -89,9 +93,13 @@ class Http1Reply:
             if self._error is not None:
                 raise self._error
             await self._wait(timeout)
-        chunk = self._chunks.popleft()
-        self._buffered -= len(chunk)
-        if self._is_paused and self._buffered < RESUME_BELOW and self._connection is not None:
+        if len(self._chunks) == 1:
+            chunk = self._chunks.popleft()
+        else:  # what came together goes on together
+            chunk = b"".join(self._chunks)
+            self._chunks.clear()
+        self._buffered = 0
+        if self._is_paused and self._connection is not None:
             self._is_paused = False
             self._connection.pause(False)
         return chunk
@@ -114,6 +122,7 @@ class Http1Reply:
 
     async def close(self) -> None:
         """See `egress.exchange.Reply`."""
+        self._stop_timer()
         if self._connection is None:
             return
         if self.is_complete:
@@ -157,18 +166,34 @@ class Http1Reply:
                 waiter.set_result(None)
 
     async def _wait(self, timeout: float) -> None:
+        """Wait for anything. A stream waits for each of its pieces, so one timer serves all waits and looks again."""
         waiter = self._waiter = self._loop.create_future()
-        timer = self._loop.call_later(max(timeout, 0.0), self._expire, waiter, timeout)
-        try:
-            await waiter
-        finally:
-            timer.cancel()
+        deadline = self._loop.time() + timeout
+        if self._timer is not None and (deadline < self._deadline or timeout != self._timeout):
+            self._stop_timer()
+        self._deadline, self._timeout = deadline, timeout
+        if self._timer is None:
+            self._timer = self._loop.call_later(max(timeout, 0.0), self._expire)
+        await waiter
 
-    def _expire(self, waiter: asyncio.Future[None], seconds: float) -> None:
-        if not waiter.done():
-            waiter.set_exception(ReplyTimedOut(self._host, seconds))
+    def _expire(self) -> None:
+        self._timer = None
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        left = self._deadline - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._expire)
+        else:
+            waiter.set_exception(ReplyTimedOut(self._host, self._timeout))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _release(self) -> None:
+        self._stop_timer()
         connection, self._connection = self._connection, None
         if connection is not None:
             if self._is_paused:

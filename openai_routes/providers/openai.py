@@ -16,6 +16,7 @@ from gateway_proxy.egress.exchange import Reply
 from openai_routes.call_assembler import CallAssembler
 from openai_routes.errors import ProviderMisbehaved, ProviderRefused
 from openai_routes.providers.failures import failure_of
+from openai_routes.providers.repeated import RepeatedChunks
 from openai_routes.providers.sse import EventTooLarge, SseReader
 from openai_routes.providers.transport import ProviderLine
 from openai_routes.turn import (
@@ -149,6 +150,7 @@ class _TurnReader:
         self._line = line
         self._name = line.provider.name
         self._calls = CallAssembler()
+        self._repeated = RepeatedChunks()
         self._reason: str | None = None
         self._usage: Usage | None = None
         self._is_done = False
@@ -168,7 +170,11 @@ class _TurnReader:
                 if event == DONE:
                     self._is_done = True
                     break
-                self._read_chunk(event, batch)
+                text = self._repeated.find_text(event)
+                if text is None:
+                    self._read_chunk(event, batch)
+                elif text:
+                    batch.append(TextDelta(text))
             if batch:
                 yield batch
             if data is None:
@@ -208,9 +214,15 @@ class _TurnReader:
             raise ProviderRefused(self._name, None, found.message or "an error", found.type, found.param, found.code)
         if chunk.usage is not None:
             self._usage = _usage_of(chunk.usage)
-        if chunk.choices:
-            self._has_choice = True
-            self._read_choice(chunk.choices[0], batch)
+        if not chunk.choices:
+            return
+        self._has_choice = True
+        choice = chunk.choices[0]
+        self._read_choice(choice, batch)
+        if batch and type(said := batch[-1]) is TextDelta and choice.delta is not None:
+            is_all = chunk.usage is None and choice.finish_reason is None and _says_only_text(choice.delta)
+            if is_all and not said.logprobs:
+                self._repeated.learn(data, said.text)
 
     def _read_choice(self, choice: _Choice, batch: list[TurnEvent]) -> None:
         if choice.finish_reason:
@@ -236,6 +248,13 @@ class _TurnReader:
         for call in calls:
             function = call.function or _Function()
             yield self._calls.feed(call.index, call.id, function.name, function.arguments)
+
+
+def _says_only_text(delta: _Delta) -> bool:
+    """Whether there is nothing in a delta but a text."""
+    others = (delta.reasoning_content, delta.reasoning, delta.thinking, delta.refusal, delta.tool_calls)
+    annotations = bytes(delta.annotations) in (b"", b"null", b"[]")
+    return isinstance(delta.content, str) and annotations and not any(others)
 
 
 def _content_of(content: str | list[Any], logprobs: Raw) -> Iterable[TurnEvent]:

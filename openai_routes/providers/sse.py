@@ -25,7 +25,12 @@ class SseReader:
         """
         if b"\r" in data or self._held_return:
             data = self._unify(data)
-        blocks = (self._rest + data).split(b"\n\n")
+        if not self._rest and data.startswith(PREFIX) and data.find(b"\n") == len(data) - 2:  # one event, as usual
+            return [data[6:-2]] if data.endswith(b"\n\n") else self._split(data)
+        return self._split(self._rest + data)
+
+    def _split(self, data: bytes) -> list[bytes]:
+        blocks = data.split(b"\n\n")
         self._rest = blocks.pop()
         if len(self._rest) > EVENT_LIMIT:
             raise EventTooLarge
