@@ -106,6 +106,16 @@ def require_field(fields: Mapping[str, Raw], name: str, kind: type[T], *, expect
     return value
 
 
+def check_kinds(fields: Mapping[str, Raw]) -> None:
+    """Look at the fields that are passed on.
+
+    Raises:
+        FieldInvalid: One is of the wrong kind.
+    """
+    for name, (kind, expected) in CHECKED.items():
+        take_field(fields, name, kind, expected=expected)
+
+
 def read_chat_request(body: bytes) -> ChatRequest:
     """Decode and check a request body (OpenAI API reference, "Create chat completion").
 
@@ -125,8 +135,7 @@ def read_chat_request(body: bytes) -> ChatRequest:
     choices = take_field(fields, "n", int, expected="1")
     if choices not in (None, 1):
         raise FieldInvalid("n", "1; an assistant gives one choice")
-    for name, (kind, expected) in CHECKED.items():
-        take_field(fields, name, kind, expected=expected)
+    check_kinds(fields)
     if any(kind != "text" for kind in take_field(fields, "modalities", list[str], expected=TEXT_ONLY) or ()):
         raise FieldInvalid("modalities", TEXT_ONLY)
     options = take_field(fields, "stream_options", StreamOptions, expected="an object with 'include_usage'")

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from openai_routes.chat_request import ChatRequest, decode_fields, require_field, take_field
+from openai_routes.chat_request import ROLES, ChatRequest, check_kinds, decode_fields, require_field, take_field
 from openai_routes.errors import FieldInvalid
 
 INPUT: Final = "text, or an array of input items"
@@ -25,7 +25,13 @@ PASSED: Final = (
     "safety_identifier",
     "top_logprobs",
 )
-REFUSED: Final = {"background": "false; answers are given at once", "conversation": "to be absent; send 'input'"}
+REFUSED: Final = {
+    "background": "false; answers are given at once",
+    "conversation": "to be absent; send 'input'",
+    "prompt": "to be absent; send 'instructions' and 'input'",
+}
+CALLS: Final = frozenset({"function_call", "custom_tool_call"})
+OUTPUTS: Final = frozenset({"function_call_output", "custom_tool_call_output"})
 JSONObject = dict[str, Any]
 
 
@@ -55,6 +61,7 @@ def read_responses_request(body: bytes) -> ResponsesRequest:
     for name, expected in REFUSED.items():
         if name in fields and msgspec.json.decode(fields[name]) not in (None, False):
             raise FieldInvalid(name, expected)
+    check_kinds(fields)
     instructions = take_field(fields, "instructions", str, expected="text")
     messages = [{"role": "system", "content": instructions}] if instructions else []
     messages.extend(_messages(_items(fields)))
@@ -89,7 +96,23 @@ def _items(fields: Mapping[str, Raw]) -> Iterator[JSONObject]:
     for index, item in enumerate(given or ()):
         if not isinstance(item, dict):
             raise FieldInvalid(f"input[{index}]", "an input item")
+        if fault := _fault_of(item):
+            raise FieldInvalid(f"input[{index}].{fault[0]}", fault[1])
         yield item
+
+
+def _fault_of(item: JSONObject) -> tuple[str, str] | None:
+    """The field of an item that cannot be used, and what was expected. Unknown kinds are left out, not refused."""
+    kind = item.get("type", "message")
+    if kind in CALLS | OUTPUTS and not isinstance(item.get("call_id"), str):
+        return "call_id", "the id of a call"
+    if kind in CALLS and not isinstance(item.get("name"), str):
+        return "name", "the name of a tool"
+    if kind != "message":
+        return None
+    if item.get("role") not in ROLES:
+        return "role", "system, developer, user or assistant"
+    return None if isinstance(item.get("content"), str | list | None) else ("content", "text or an array of parts")
 
 
 def _messages(items: Iterator[JSONObject]) -> Iterator[JSONObject]:
@@ -203,16 +226,10 @@ def _chat_fields(fields: Mapping[str, Raw]) -> dict[str, Raw]:
         found["reasoning_effort"] = reasoning["effort"]
     if isinstance(text.get("verbosity"), str):
         found["verbosity"] = text["verbosity"]
-    match text.get("format"):
-        case {"type": "json_schema", **schema}:
-            found["response_format"] = {"type": "json_schema", "json_schema": schema}
-        case {"type": "json_object"}:
-            found["response_format"] = {"type": "json_object"}
-    match msgspec.json.decode(fields.get("tool_choice", Raw(b"null"))):
-        case {"type": "function" | "custom", "name": str(name)}:
-            found["tool_choice"] = {"type": "function", "function": {"name": name}}
-        case "auto" | "none" | "required" as choice:
-            found["tool_choice"] = choice
+    if (shape := _response_format(text.get("format"))) is not None:
+        found["response_format"] = shape
+    if (choice := _tool_choice(msgspec.json.decode(fields.get("tool_choice", Raw(b"null"))))) is not None:
+        found["tool_choice"] = choice
     limit = take_field(fields, "max_output_tokens", int, expected="a whole number")
     if limit is not None:
         found["max_completion_tokens"] = limit
@@ -221,6 +238,32 @@ def _chat_fields(fields: Mapping[str, Raw]) -> dict[str, Raw]:
         (name, fields[name]) for name in PASSED if name in fields and len(fields[name]) and not _null(fields, name)
     )
     return chat
+
+
+def _response_format(wanted: Any) -> JSONObject | None:
+    match wanted:
+        case {"type": "json_schema", **schema}:
+            return {"type": "json_schema", "json_schema": schema}
+        case {"type": "json_object"}:
+            return {"type": "json_object"}
+        case None | {"type": str()}:
+            return None
+    raise FieldInvalid("text.format", "an object with a 'type'")
+
+
+def _tool_choice(wanted: Any) -> Any:
+    match wanted:
+        case {"type": "function" | "custom", "name": str(name)}:
+            return {"type": "function", "function": {"name": name}}
+        case {"type": "allowed_tools", "tools": list(tools), **more}:
+            functions = [t for t in tools if isinstance(t, dict) and t.get("type") in ("function", "custom")]
+            named = [{"type": "function", "function": {"name": str(t.get("name"))}} for t in functions]
+            return {"type": "allowed_tools", "allowed_tools": {"mode": more.get("mode", "auto"), "tools": named}}
+        case "auto" | "none" | "required":
+            return wanted
+        case None | {"type": str()}:
+            return None  # a hosted tool is left out
+    raise FieldInvalid("tool_choice", "'none', 'auto', 'required', or an object that names a tool")
 
 
 def _null(fields: Mapping[str, Raw], name: str) -> bool:

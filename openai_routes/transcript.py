@@ -76,6 +76,8 @@ async def build_transcript(
         messages.append(Message(msgspec.json.encode({"role": "system", "content": system_prompt})))
     for index, raw in enumerate(request.messages):
         if index in calling:
+            if kept := _kept_of(calling[index], context):
+                _drop_said(messages, kept)
             messages.extend(_with_calls(raw, calling[index], context))
         elif request.roles[index] == "assistant" and has_cards(bytes(raw)):
             messages.extend(_without_cards(raw, context))
@@ -91,10 +93,28 @@ def _calls_of(raw: Raw, index: int) -> list[_Call]:
         raise FieldInvalid(f"messages[{index}].tool_calls", "an array of tool calls") from None
 
 
+def _kept_of(calls: Sequence[_Call], context: _Turns) -> KeptTurn | None:
+    return next((context.kept[call.id] for call in calls if call.id in context.kept), None)
+
+
+def _drop_said(messages: list[Message], kept: KeptTurn) -> None:
+    """Take away what stands in `kept` too: in the Responses API, texts of earlier rounds are messages of their own."""
+    texts = {_said(message) for message in kept.messages} - {""}
+    while messages and _said(messages[-1]) in texts:
+        messages.pop()
+
+
+def _said(message: Message) -> str:
+    """The text of an assistant's message; empty when it is none."""
+    decoded = msgspec.json.decode(message.raw)
+    content = decoded.get("content")
+    return content if decoded.get("role") == "assistant" and isinstance(content, str) else ""
+
+
 def _with_calls(raw: Raw, calls: Sequence[_Call], context: _Turns) -> Iterator[Message]:
     """An assistant's message with calls: what was kept in its place, else the message with names and arguments put
     right."""
-    kept = next((context.kept[call.id] for call in calls if call.id in context.kept), None)
+    kept = _kept_of(calls, context)
     if kept is not None:
         is_own = kept.provider == context.provider
         yield from (message if is_own else Message(message.raw) for message in kept.messages)

@@ -91,6 +91,30 @@ async def test_a_mixed_batch_is_lossless_here_too() -> None:
         ]
 
 
+async def test_what_was_said_before_a_call_comes_back_once() -> None:
+    """The texts of earlier rounds are items of their own here, and stand in what was kept as well."""
+    first = Said("First. ", thinking="Hm.", calls=[OWN])
+    async with stage([first, Said("Then. ", calls=[THEIRS]), Said("Done")], ADD) as on:
+        answer = await on.openai.responses.create(model="helper", input="Go", tools=[SHELL], store=False)
+        items: Any = [item.model_dump(exclude_none=True) for item in answer.output]
+        output = {"type": "function_call_output", "call_id": THEIRS[0], "output": "a.txt"}
+        history: Any = [{"role": "user", "content": "Go"}, *items, output]
+        await on.openai.responses.create(model="helper", input=history, tools=[SHELL], store=False)
+        sent = on.upstream.requests[-1]["messages"]
+        assert [m["content"] for m in sent] == ["Go", "First. ", "5", "Then. ", "a.txt"]
+
+
+async def test_a_choice_among_tools_is_translated() -> None:
+    """OpenAI API reference, tool_choice: `allowed_tools`; hosted ones are left out."""
+    async with stage([Said("Hi")], ADD) as on:
+        choice: Any = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "shell"}]}
+        await on.openai.responses.create(model="helper", input="Go", tools=[SHELL], tool_choice=choice)
+        assert on.upstream.requests[0]["tool_choice"]["allowed_tools"] == {
+            "mode": "required",
+            "tools": [{"type": "function", "function": {"name": "shell"}}],
+        }
+
+
 async def test_a_conversation_goes_on_from_the_previous_response() -> None:
     """Stored state: bound to tenant and user, and only when the client did not refuse it."""
     async with stage([Said(calls=[THEIRS]), Said("Done"), Said("Bye")], ADD) as on:
@@ -203,6 +227,16 @@ async def test_without_a_provider_the_gateway_introduces_itself() -> None:
         ({"model": "helper", "input": "x", "tools": [{"type": "function"}]}, r"'tools\[0\].name'"),
         ({"model": "helper", "input": "x", "background": True}, "'background'"),
         ({"model": "helper", "input": "x", "text": 5}, "'text'"),
+        ({"model": "helper", "input": "x", "text": {"format": 5}}, "'text.format'"),
+        ({"model": "helper", "input": "x", "prompt": {"id": "p"}}, "'prompt'"),
+        ({"model": "helper", "input": "x", "temperature": "hot"}, "'temperature'"),
+        ({"model": "helper", "input": "x", "tool_choice": "sometimes"}, "'tool_choice'"),
+        ({"model": "helper", "input": [{"role": "wizard", "content": "x"}]}, r"'input\[0\].role'"),
+        ({"model": "helper", "input": [{"role": "user", "content": 5}]}, r"'input\[0\].content'"),
+        (
+            {"model": "helper", "input": [{"type": "function_call_output", "output": "x"}]},
+            r"'input\[0\].call_id'",
+        ),
         ({"model": "helper", "input": "x", "max_output_tokens": "a"}, "'max_output_tokens'"),
     ],
 )
