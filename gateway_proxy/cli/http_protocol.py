@@ -100,6 +100,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         elif self._head_timer is None:
             self._arm()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """An upgrade is passed over in silence (RFC 9110 §7.8). uvicorn would write two lines for each, with advice to
+        install what no surface speaks; anybody could fill the log with them.
+        """
+
     def shutdown(self) -> None:
         """The worker stops. What is being answered is answered to its end, and then the connection closes.
 

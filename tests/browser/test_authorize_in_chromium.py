@@ -204,15 +204,23 @@ async def test_prompt_login_asks_a_signed_in_person_for_the_password(
 
 async def test_an_error_of_a_new_client_is_a_page_that_names_the_host(visit: Visit, site: PeopleSite) -> None:
     """RFC 9700 §4.11.2, ADR 13: Chromium says that a window navigates, and stays until the person goes on."""
-    body = {"client_name": "Stranger", "redirect_uris": ["https://client.invalid/cb"]}
+    long = "a" * 60 + "." + "b" * 60 + ".invalid"
+    body = {"client_name": "Stranger", "redirect_uris": ["https://client.invalid/cb", f"https://{long}/cb"]}
     registered = await visit.page.request.post(f"{site.public_url}/oauth/register", data=body)
     query = {"client_id": (await registered.json())["client_id"], "response_type": "token", "state": "s"}
+    query["redirect_uri"] = "https://client.invalid/cb"
     await visit.page.goto(f"{site.public_url}/oauth/authorize?{urlencode(query)}")
     await expect(visit.page.get_by_role("heading", name="This request cannot be used")).to_be_visible()
     link = visit.page.get_by_role("link", name="Go on to client.invalid")
     address = await link.get_attribute("href") or ""
     assert address.startswith("https://client.invalid/cb?error=unsupported_response_type")
     assert "state=s&iss=" in address
+    await visit.page.set_viewport_size({"width": 320, "height": 640})
+    await visit.page.goto(
+        f"{site.public_url}/oauth/authorize?{urlencode(query | {'redirect_uri': f'https://{long}/cb'})}"
+    )
+    await expect(visit.page.get_by_role("link", name=f"Go on to {long}")).to_be_visible()
+    assert await visit.page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
 async def test_two_tabs_with_the_same_request_both_work(

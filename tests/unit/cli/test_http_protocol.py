@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -164,3 +165,13 @@ async def test_who_says_nothing_when_the_server_stops_is_hung_up_on() -> None:
         async with asyncio.timeout(5):
             assert await reader.read() == b""
         writer.close()
+
+
+async def test_an_upgrade_is_passed_over_and_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    """RFC 9110 §7.8, security incident 14: the request is answered as HTTP; nobody is told to install WebSockets."""
+    async with connection() as (reader, writer):
+        for protocol in (b"websocket", b"h2c"):
+            writer.write(HEAD + b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\n\r\n")
+            assert (await reader.readuntil(b"0 bytes")).startswith(b"HTTP/1.1 200")
+    assert "pgrade" not in caplog.text
+    assert "WebSocket" not in caplog.text
