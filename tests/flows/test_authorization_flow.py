@@ -25,6 +25,7 @@ from tests.support.people import PUBLIC_URL
 from tests.support.visitor import read_forms
 
 APPROVE = {"decision": "approve"}
+EMAIL = "ann@example.com"
 
 
 @pytest.fixture
@@ -143,6 +144,21 @@ async def test_a_password_given_for_one_request_is_none_for_another(
     await submit(http, form_of(first, "/sign-in"), {"password": PASSWORD})
     second = await http.get(f"/oauth/authorize?{client.authorize_query(prompt='login', state='2')}")
     assert "Sign in again" in second.text
+
+
+async def test_a_password_given_in_another_session_is_no_proof_in_this_one(
+    client: OAuthClient, http: httpx2.AsyncClient
+) -> None:
+    """OpenID Connect Core §3.1.2.1: a proof that is kept and put back does not outlive its session."""
+    await client.connect()
+    url = f"/oauth/authorize?{client.authorize_query(prompt='login')}"
+    await submit(http, form_of(await http.get(url), "/sign-in"), {"password": PASSWORD})
+    proof = http.cookies["__Host-gw_reauthenticated"]
+    http.cookies.delete("__Host-gw_session")
+    await submit(http, form_of(await http.get("/sign-in"), "/sign-in"), {"email": EMAIL, "password": PASSWORD})
+    http.cookies.delete("__Host-gw_reauthenticated")
+    http.cookies.set("__Host-gw_reauthenticated", proof)
+    assert "Sign in again" in (await http.get(url)).text
 
 
 async def test_prompt_login_with_consent_shows_both_pages(client: OAuthClient, http: httpx2.AsyncClient) -> None:
