@@ -32,7 +32,6 @@ from benchmarks.stores import running_stores
 
 SLOPE: Final = 1.0  # MiB per 10,000 calls
 PER_STREAM: Final = 100 * 1024
-P99_SECONDS: Final = 0.2
 LAST_LINES: Final = 30
 
 
@@ -160,8 +159,6 @@ class Soak:
         say(f"  {seen.per_stream / 1024:.0f} KiB per held stream; others' p99 in the storm {seen.p99 * 1000:.0f} ms")
         if sizes.streams >= FULL.streams and seen.per_stream > PER_STREAM:
             self.complaints.append(f"streams: {seen.per_stream / 1024:.0f} KiB each, allowed {PER_STREAM // 1024}")
-        if is_judged and sizes.streams >= FULL.streams and seen.p99 > P99_SECONDS:
-            self.complaints.append(f"storm: others' p99 was {seen.p99 * 1000:.0f} ms, allowed {P99_SECONDS * 1000:.0f}")
 
     async def _settle(self, phase: str, *, is_judged: bool) -> None:
         if is_judged:

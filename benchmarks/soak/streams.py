@@ -20,7 +20,9 @@ RETRY_SECONDS: Final = 1.0
 LATER: Final = (429, 503)
 """An older stream of the person is still to be missed, or too many come at once: clients come back in a moment."""
 
-HEARTBEAT_SECONDS: Final = 19.0  # 15 s of silence, a look every 3 s, and a little
+HEARTBEAT_SECONDS: Final = 30.0
+"""15 s of silence and a look every 3 s, and as much again on a machine that has other things to do."""
+
 _EVENT_ID: Final = re.compile(rb"^id: ?(.+)$", re.MULTILINE)
 _HEARTBEAT: Final = re.compile(rb"^:", re.MULTILINE)
 

@@ -145,6 +145,7 @@ async def test_counts_of_two_workers_add_up_and_outlive_a_worker(topology: Topol
     pages = [await scrape(topology) for _ in range(6)]
     assert [count(page, calls) for page in pages] == [2 * ROUNDS] * 6
     assert count(pages[0], r'gateway_tool_call_seconds_count\{surface="mcp"\}') == 2 * ROUNDS
+    assert count(pages[0], "gateway_tasks ") > 2  # each worker has some of its own
 
     (folder,) = (topology.folder / "data").glob("metrics-*")
     counting = {path.name for path in folder.glob("counter_*.db")}
