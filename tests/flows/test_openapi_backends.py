@@ -385,8 +385,11 @@ async def test_a_slow_service_is_given_up_and_then_left_alone() -> None:
         assert isinstance(problem, BackendUnavailable)
         assert problem.reason == "it failed repeatedly and is left alone for a while"
         relay.clock.advance(61)
-        assert (await status_of(relay)).state == "ready"
+        status = await status_of(relay)
+        assert (status.state, status.tools > 0) == ("failing", True)
+        assert "its calls fail" in (status.problem or "")
         assert (await result_of(relay, "getPet", {"id": "1"}))["isError"] is False
+        assert (await status_of(relay)).state == "ready"
 
 
 async def test_an_endless_answer_is_cut_off() -> None:
