@@ -16,7 +16,7 @@ from benchmarks.chat.measure import PROVIDER, ChatSamples, ChatSubject, measure_
 from benchmarks.chat.measure import SHORT as CHATS_SHORT
 from benchmarks.gateway import NAME, Installation, chatting_gateway, gateway_subject, make_tokens
 from benchmarks.measure import FULL, SHORT, run_rounds
-from benchmarks.peers.starting import PASSTHROUGH, Peers
+from benchmarks.peers.starting import LITELLM, LITELLM_KEY, PASSTHROUGH, Peers
 from benchmarks.processes import Cores, free_port, resident_bytes, running, start, wait_for_answer
 from benchmarks.report import failures, write_report
 from benchmarks.stores import running_stores
@@ -93,10 +93,10 @@ class Bench:
     def _chats(self, ours: ChatSubject) -> ChatSamples:
         peers = {PASSTHROUGH: self._chat_peers.starlette(), "nginx": self._chat_peers.nginx()}
         if not self._short:
-            peers["LiteLLM"] = self._chat_peers.litellm()
+            peers[LITELLM] = self._chat_peers.litellm()
         self.absent += [name for name, peer in peers.items() if peer is None and name not in self.absent]
         found = [
-            ChatSubject(name, peer.port, peer.pid, streams=4 if name == "LiteLLM" else 32)
+            _litellm(peer) if name == LITELLM else ChatSubject(name, peer.port, peer.pid)
             for name, peer in peers.items()
             if peer is not None
         ]
@@ -131,6 +131,11 @@ class Bench:
             "supervisor, worker, runner). The gateway checks tokens, keeps sessions in Redis, counts metrics and "
             "writes audit rows to PostgreSQL; nginx, Caddy and Starlette + aiohttp only pass bytes on."
         )
+
+
+def _litellm(peer: Subject) -> ChatSubject:
+    """A chunk costs it so much more that as many streams as the others have would only queue."""
+    return ChatSubject(LITELLM, peer.port, peer.pid, LITELLM_KEY, streams=4)
 
 
 def main() -> int:

@@ -75,13 +75,15 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             process.wait(10)
 
 
-def wait_for_answer(process: subprocess.Popen[bytes], port: int, path: str, log: Path) -> None:
+def wait_for_answer(
+    process: subprocess.Popen[bytes], port: int, path: str, log: Path, *, seconds: float = START_SECONDS
+) -> None:
     """Return at the first HTTP answer of 200 to a GET; of any status when `path` is empty.
 
     Raises:
         RuntimeError: The process ended, or took too long; with the end of its log.
     """
-    deadline = time.perf_counter() + START_SECONDS
+    deadline = time.perf_counter() + seconds
     while time.perf_counter() < deadline and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2) as client:
             client.sendall(

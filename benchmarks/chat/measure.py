@@ -54,7 +54,7 @@ class Amount:
 
 
 FULL: Final = Amount(words=600, streams=32, firsts=150, tools=80)
-SHORT: Final = Amount(words=150, streams=32, firsts=60, tools=30)
+SHORT: Final = Amount(words=120, streams=32, firsts=40, tools=20)
 
 
 async def measure_chats(

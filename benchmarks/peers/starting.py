@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.processes import free_port, running, start, wait_for_answer
+from benchmarks.processes import START_SECONDS, free_port, running, start, wait_for_answer
 from benchmarks.subjects import EVERYTHING, AddressOf, Kind, Subject, address_of_backend, address_of_single
 
 PASSTHROUGH: Final = "Starlette + aiohttp"
 NGINX: Final = "nginx"
+LITELLM: Final = "LiteLLM"
 _NGINX_CONFIG: Final = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log warn;
 events {{ worker_connections 4096; }}
@@ -51,7 +52,13 @@ model_list:
   - model_name: m
     litellm_params: {{model: openai/m, api_base: "http://127.0.0.1:{upstream}/v1", api_key: none}}
 """
-_LITELLM_QUIET: Final = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+LITELLM_KEY: Final = "sk-bench-0123456789abcdefghijklmnopqrstuvwxyz"
+"""Without a key LiteLLM refuses to start; so it checks one, as the gateway does."""
+_LITELLM_QUIET: Final = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOG": "ERROR",
+    "LITELLM_MASTER_KEY": LITELLM_KEY,
+}
 
 
 @dataclass
@@ -113,8 +120,9 @@ class Peers:
         port, config = free_port(), self.folder / "litellm.yaml"
         config.write_text(_LITELLM_CONFIG.format(upstream=self.upstream))
         program = self.litellm_python.absolute().with_name("litellm")
+        environment = dict(os.environ) | _LITELLM_QUIET
         command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-        return self._subject("LiteLLM", port, command, environment=dict(os.environ) | _LITELLM_QUIET)
+        return self._subject(LITELLM, port, command, environment=environment, patience=300.0)
 
     def _mcp_url(self) -> str:
         return f"http://127.0.0.1:{self.upstream}/json/mcp"
@@ -129,10 +137,11 @@ class Peers:
         address: AddressOf = address_of_backend,
         most: int = 256,
         environment: Mapping[str, str] | None = None,
+        patience: float = START_SECONDS,
     ) -> Subject:
         log = self.folder / f"{name}.log"
         process = self.stack.enter_context(running(start(command, self.cores, log, environment)))
-        wait_for_answer(process, port, "", log)
+        wait_for_answer(process, port, "", log, seconds=patience)
         return Subject(name, port, process.pid, address, kinds, most)
 
 
