@@ -8,7 +8,7 @@ from typing import Final, cast
 
 import httptools
 
-WORD: Final = b'" word"'
+WORD: Final = b'" word'
 GRACE_SECONDS: Final = 60.0
 
 

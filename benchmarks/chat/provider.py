@@ -24,7 +24,7 @@ def chunked(data: bytes) -> bytes:
 
 
 FIRST = frame({"role": "assistant", "content": ""})
-WORD = frame({"content": " word"})
+WORDS = [frame({"content": f" word{number}"}) for number in range(16)]  # LiteLLM ends a model that repeats itself
 LAST = frame({}, "stop") + chunked(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 # nginx passes the events on at once because of the last header
 HEAD = (
@@ -63,8 +63,8 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
                 continue
             writer.write(FIRST)
             words, pause = int(body.get("seed") or 1), float(body.get("top_p") or 0) / 1000
-            for _ in range(words):
-                writer.write(WORD)
+            for number in range(words):
+                writer.write(WORDS[number % len(WORDS)])
                 await asyncio.sleep(pause)
             writer.write(LAST)
     except (asyncio.IncompleteReadError, ConnectionError):

@@ -158,6 +158,44 @@ async def test_a_broken_reply_is_an_error_and_never_a_body(answer: bytes, error:
         await pool.close()
 
 
+class Still:
+    """A connection of which a reply wants nothing."""
+
+    def pause(self, wanted: bool) -> None:
+        """Nothing to pause."""
+
+    def finish(self, reply: Http1Reply) -> None:
+        """Nothing to take back."""
+
+    def abort(self) -> None:
+        """Nothing to end."""
+
+
+async def test_a_time_out_counts_from_the_last_piece() -> None:
+    """One timer serves all waits of a reply, so a stream may last longer than its time-out."""
+    loop = asyncio.get_running_loop()
+    reply = Http1Reply(Still(), "name.test", loop)
+    started = loop.time()
+    for _ in range(15):
+        loop.call_later(0.05, reply.append, b"x")
+        assert await reply.read_chunk(timeout=0.5) == b"x"
+    assert loop.time() - started > 0.5
+    with pytest.raises(ReplyTimedOut) as caught:
+        await reply.read_chunk(timeout=0.1)
+    assert caught.value.seconds == 0.1
+    await reply.close()
+
+
+async def test_pieces_that_came_together_are_read_together() -> None:
+    """performance.md: one read of the provider is one write to the client."""
+    reply = Http1Reply(Still(), "name.test", asyncio.get_running_loop())
+    for piece in (b"a", b"b", b"c"):
+        reply.append(piece)
+    reply.complete()
+    assert await reply.read_chunk(timeout=1) == b"abc"
+    assert await reply.read_chunk(timeout=1) is None
+
+
 async def test_silence_ends_in_a_time_out() -> None:
     """security.md D4: every wait has a limit."""
     async with scripted_http(b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf") as server:
