@@ -34,6 +34,7 @@ from gateway_proxy.router.backend_news import BackendNews
 from gateway_proxy.router.call import ToolCalls
 from gateway_proxy.router.catalog import Catalog
 from gateway_proxy.router.directory import BackendDirectory
+from gateway_proxy.router.list_memory import RedisListMemory
 from gateway_proxy.router.policy import Policy
 from gateway_proxy.router.relay import Requests
 from gateway_proxy.router.trials import Trials
@@ -208,7 +209,8 @@ async def _relay(
 ) -> AsyncIterator[Relay]:
     directory = BackendDirectory.of_database(core.database, core.keyring, core.clock)
     upstreams = Upstreams(Endpoints(guard, _open_runner(core.settings), core.clock), sessions, core.clock)
-    catalog = Catalog(directory, upstreams, core.clock)
+    memory = None if redis is None else RedisListMemory(redis, core.clock)
+    catalog = Catalog(directory, upstreams, core.clock, memory)
     policy = Policy()
     calls = ToolCalls(catalog, upstreams, policy=policy, audit=audit, metrics=metrics, clock=core.clock)
     requests = Requests(catalog, upstreams, policy=policy, audit=audit, metrics=metrics, clock=core.clock)

@@ -19,6 +19,7 @@ from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.directory import BackendDirectory
 from gateway_proxy.router.kind_list import KindList, renew_for_miss
+from gateway_proxy.router.list_memory import ListMemory, NoListMemory, Place
 from gateway_proxy.router.listing import KINDS, PROMPTS, RESOURCES, TEMPLATES, TOOLS, ListKind, Snapshot, fetch_snapshot
 from gateway_proxy.router.offers import Offer, offer_of
 from gateway_proxy.router.route import Route
@@ -33,10 +34,14 @@ UNUSED_SECONDS: Final = 3600.0
 class Catalog:
     """Lists and routes of every tenant, in this worker."""
 
-    def __init__(self, directory: BackendDirectory, upstreams: Upstreams, clock: Clock) -> None:
+    def __init__(
+        self, directory: BackendDirectory, upstreams: Upstreams, clock: Clock, memory: ListMemory | None = None
+    ) -> None:
         self._directory = directory
         self._upstreams = upstreams
         self._clock = clock
+        self._memory = memory or NoListMemory()
+        self._keeping: set[asyncio.Task[None]] = set()
         self._tenants: dict[str, TenantLists] = {}
         self._swept_at = clock.monotonic()
 
@@ -82,7 +87,7 @@ class Catalog:
         held.tools.touch()
         is_alone = len(held.backends) == 1 and effective_naming(ctx.tenant.naming, held.backends).prefix == "none"
         if is_alone:
-            await held.tools.wait_for_first()
+            await held.tools.wait_for_first(at_most=FIRST_WAIT)  # clients give `initialize` ten seconds
             if modern and (own := await self._introduce(held.backends[0])) is not None:
                 return offer_of([own], is_alone=True)
         return offer_of([held.introductions.get(backend.id) for backend in held.backends], is_alone=is_alone)
@@ -214,10 +219,11 @@ class Catalog:
             held.watchers.discard(watcher)
 
     async def close(self) -> None:
-        """Stop renewing."""
+        """Stop renewing, and let what was listed last be remembered."""
         for held in self._tenants.values():
             for kind_list in held.lists.values():
                 await kind_list.close()
+        await asyncio.gather(*self._keeping)
 
     async def _held(self, tenant_id: str) -> TenantLists:
         backends = await self._directory.list(tenant_id)
@@ -227,6 +233,15 @@ class Catalog:
             held = self._tenants[tenant_id] = self._new_tenant()
         if held.backends is not backends:
             self._adopt(held, backends)
+            new = [
+                (shelf.backend, kind)
+                for kind, kind_list in held.lists.items()
+                for shelf in kind_list.shelves.values()
+                if shelf.snapshot is None
+            ]
+            held.recalling = asyncio.create_task(self._recall(held, new))
+        if held.recalling is not None:
+            await asyncio.shield(held.recalling)
         held.was_used = True
         return held
 
@@ -256,12 +271,28 @@ class Catalog:
             for method in dict.fromkeys(kind.changed for kind in KINDS):
                 held.announce(method)
 
+    async def _recall(self, held: TenantLists, new: Collection[Place]) -> None:
+        """Begin with what earlier workers listed. Whoever asks meanwhile waits for that."""
+        try:
+            for (backend_id, kind), remembered in (await self._memory.recall(new)).items():
+                held.lists[kind].recall(backend_id, remembered.snapshot, remembered.listed_at)
+        finally:
+            if held.recalling is asyncio.current_task():
+                held.recalling = None
+
+    def _keep(self, backend: Backend, snapshot: Snapshot) -> None:
+        """Have it remembered, without anybody waiting for that."""
+        task = asyncio.create_task(self._memory.keep(backend, snapshot), name="keep-list")
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+
     async def _fetch(self, kind: ListKind, backend: Backend) -> Snapshot:
         snapshot = await fetch_snapshot(self._upstreams, backend, kind, self.on_change_of(backend))
         held = self._tenants.get(backend.tenant_id)
         introduction = self._upstreams.find_introduction(backend)
         if held is not None and introduction is not None and backend in held.backends:
             held.introductions[backend.id] = introduction
+        self._keep(backend, snapshot)
         return snapshot
 
     async def _introduce(self, backend: Backend) -> Introduction | None:

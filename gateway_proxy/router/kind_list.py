@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from datetime import datetime
 from typing import Final
 
 from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.tenant import Naming, TenantContext
 from gateway_proxy.router.listing import ListKind, Snapshot
-from gateway_proxy.router.shelf import FIRST_WAIT, Shelf
+from gateway_proxy.router.shelf import FIRST_LIST_WAIT, FIRST_WAIT, Shelf
 from gateway_proxy.router.view import View, build_view, effective_naming
 
 MISS_AGE: Final = 5.0
@@ -44,6 +45,13 @@ class KindList:
             gone.abandon()
         self._backends, self.shelves, self._view = backends, kept, None
 
+    def recall(self, backend_id: str, snapshot: Snapshot, listed_at: datetime) -> None:
+        """Put what is remembered of a backend where nothing was fetched yet."""
+        shelf = self.shelves.get(backend_id)
+        if shelf is not None:
+            shelf.recall(snapshot, listed_at)
+            self._view = None
+
     def view(self, ctx: TenantContext) -> View:
         """What is listed now."""
         naming = ctx.tenant.naming
@@ -58,11 +66,11 @@ class KindList:
         for shelf in self.shelves.values():
             shelf.touch()
 
-    async def wait_for_first(self) -> None:
+    async def wait_for_first(self, *, at_most: float = FIRST_LIST_WAIT) -> None:
         """Give the very first lists of backends their few seconds."""
         waits = [wait for shelf in self.shelves.values() if (wait := shelf.first_wait()) is not None]
         if waits:
-            await asyncio.wait([task for task, _ in waits], timeout=max(left for _, left in waits))
+            await asyncio.wait([task for task, _ in waits], timeout=min(at_most, max(left for _, left in waits)))
 
     async def close(self) -> None:
         """Stop renewing."""

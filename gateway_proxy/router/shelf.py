@@ -24,6 +24,7 @@ log = get_log(__name__)
 FRESH_SECONDS: Final = 60.0
 SHORTEST_FRESH: Final = 5.0
 FIRST_WAIT: Final = 5.0
+FIRST_LIST_WAIT: Final = 10.0  # an empty list is worse than a slow one: clients may not ask again
 LONGEST_BACK_OFF: Final = 60.0
 CHANGE_PAUSE: Final = 1.0
 
@@ -59,6 +60,11 @@ class Shelf:
             return "failing"
         return "starting" if self.snapshot is None else "ready"
 
+    def recall(self, snapshot: Snapshot, listed_at: datetime) -> None:
+        """Begin with what was listed before this worker started. It stays due to be fetched."""
+        if self.snapshot is None:
+            self.snapshot, self.listed_at = snapshot, listed_at
+
     def touch(self) -> None:
         """Somebody looks at the list: renew it in the background if it is due."""
         if self._task is None and self._clock.monotonic() >= self._due_at:
@@ -91,7 +97,7 @@ class Shelf:
         """Fetch now, or join the fetch under way."""
         if self._task is None:
             if self._first_until is None:
-                self._first_until = self._clock.monotonic() + FIRST_WAIT
+                self._first_until = self._clock.monotonic() + FIRST_LIST_WAIT
             self._is_outdated = False
             self._task = asyncio.create_task(self._renew())
         return self._task

@@ -2,6 +2,7 @@
 but once for what is missing.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 
 from gateway_proxy.backends.introduction import Introduction
@@ -17,7 +18,10 @@ from gateway_proxy.router.route import Route
 
 @dataclass(slots=True)
 class TenantLists:
-    """What is held of one tenant. `tools` is among `lists`, and by itself because every call asks for it."""
+    """What is held of one tenant. `tools` is among `lists`, and by itself because every call asks for it.
+
+    `recalling` is under way while it is looked up what earlier workers listed.
+    """
 
     tools: KindList
     lists: dict[ListKind, KindList]
@@ -26,6 +30,7 @@ class TenantLists:
     introductions: dict[str, Introduction] = field(default_factory=dict)
     watchers: set[OnChange] = field(default_factory=set)
     was_used: bool = True
+    recalling: asyncio.Task[None] | None = None
 
     def changed(self, backend_id: str, method: str) -> None:
         """A backend said that one of its lists changed."""

@@ -77,7 +77,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunnerProcess]:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child may take its time to start on a busy machine; the first list waits for it here."""
-    monkeypatch.setattr(shelf_room, "FIRST_WAIT", 30.0)
+    monkeypatch.setattr(shelf_room, "FIRST_LIST_WAIT", 30.0)
 
 
 @pytest.fixture(params=["http", "modern-http", "stdio"])

@@ -145,7 +145,7 @@ async def test_pages_are_cut_and_cursors_are_ours_alone(monkeypatch: pytest.Monk
 
 async def test_a_slow_backend_is_waited_for_only_once_and_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     """relay.md 7: a slow or dead backend never delays the list beyond a short first wait."""
-    monkeypatch.setattr(shelf_room, "FIRST_WAIT", 0.2)
+    monkeypatch.setattr(shelf_room, "FIRST_LIST_WAIT", 0.2)
     release = asyncio.Event()
     slow = demo_backend()
 

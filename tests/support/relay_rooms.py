@@ -21,6 +21,7 @@ from gateway_proxy.router.call import ToolCalls
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.catalog import Catalog
 from gateway_proxy.router.directory import BackendDirectory
+from gateway_proxy.router.list_memory import ListMemory
 from gateway_proxy.router.policy import Policy
 from gateway_proxy.router.relay import Requests
 from gateway_proxy.sessions.memory_store import MemorySessionStore
@@ -125,6 +126,7 @@ async def open_relay(
     runner: str | None = None,
     runner_key: str = "runner-key",
     guard: EgressGuard | None = None,
+    memory: ListMemory | None = None,
 ) -> AsyncIterator[Relay]:
     """A worker's relay over these backends; `runner` is the path of a runner's socket."""
     clock = clock or FakeClock()
@@ -137,7 +139,7 @@ async def open_relay(
     runner_http = RunnerHttp(open_unix_http(runner), key=runner_key) if runner else None
     upstreams = Upstreams(Endpoints(guard or EgressGuard(), runner_http, clock), records, clock)
     directory = BackendDirectory(load, clock)
-    catalog = Catalog(directory, upstreams, clock)
+    catalog = Catalog(directory, upstreams, clock, memory)
     recorder = Recorder()
     policy = Policy()
     calls = ToolCalls(catalog, upstreams, policy=policy, audit=recorder, metrics=recorder, clock=clock)

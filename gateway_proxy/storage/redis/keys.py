@@ -30,6 +30,11 @@ def upstream_session_key(tenant_id: str, key: str) -> str:
     return _key(tenant_id, "upstream", key)
 
 
+def backend_list_key(tenant_id: str, backend_id: str, revision: int, member: str) -> str:
+    """What a backend listed last (tools, prompts, …) in one revision of its definition: a versioned record."""
+    return _key(tenant_id, "list", backend_id, str(revision), member)
+
+
 def session_news_channel() -> str:
     """Pub/sub: which session records other workers must read again. Carries names only."""
     return _key(None, "session-news")
