@@ -210,7 +210,8 @@ class Exchange:
         if self._ending is not None:
             await asyncio.wait({self._ending}, timeout=self._limits.tick)
             self._ending.cancel()
-        self.keeper = None  # it holds the exchange: without the cycle nothing of a call is left to the collector
+        # they hold the exchange: without the cycles nothing of a call or stream is left to the collector
+        self.keeper = self.is_welcome = None
         attendant = self._attendant
         if attendant is None:
             return
