@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 DESCRIPTORS: Final = 65_536
 YOUNG_OBJECTS: Final = 50_000
+ROUNDS: Final = 4  # of the young until the older are looked through: what a stream leaves behind has grown old
 
 
 def create_app() -> "Gateway":
@@ -43,4 +44,4 @@ def _spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 10, 10)
+    gc.set_threshold(YOUNG_OBJECTS, ROUNDS, ROUNDS)
