@@ -145,7 +145,7 @@ async def test_an_exhausted_pool_is_unavailability_within_five_seconds(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Security D4, F5: bounded queue, then 503."""
-    monkeypatch.setattr("gateway_proxy.storage.sql.postgres_engine.WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("gateway_proxy.storage.sql.postgres_engine.WAIT_SECONDS", 1.0)
     database = Database(postgres_url, pool_size=2)
     holding = asyncio.Semaphore(0)
     release = threading.Event()
@@ -158,12 +158,13 @@ async def test_an_exhausted_pool_is_unavailability_within_five_seconds(
             session.execute(text("SELECT pg_sleep(0.02)"))
 
     held = [asyncio.create_task(database.run(hold)) for _ in range(2)]
-    for _ in held:
-        await holding.acquire()
-    with pytest.raises(StorageUnavailable):
-        await database.ping()
-    release.set()
-    await asyncio.gather(*held)
+    async with asyncio.timeout(30):
+        for _ in held:
+            await holding.acquire()
+        with pytest.raises(StorageUnavailable):
+            await database.ping()
+        release.set()
+        await asyncio.gather(*held)
     await database.ping()
     await database.close()
 
@@ -173,7 +174,7 @@ async def test_a_lock_that_is_not_to_be_had_is_unavailability(
 ) -> None:
     """Security F5: lock time-outs fire; SQLite "database is locked" is the same to a caller."""
     for engine in ("postgres", "sqlite"):
-        monkeypatch.setattr(f"gateway_proxy.storage.sql.{engine}_engine.WAIT_SECONDS", 0.3)
+        monkeypatch.setattr(f"gateway_proxy.storage.sql.{engine}_engine.WAIT_SECONDS", 1.0)
     holder, other = Database(database_url), Database(database_url)
     await make_tenant(holder, "locked")
     locked, release = asyncio.Event(), threading.Event()
@@ -189,7 +190,8 @@ async def test_a_lock_that_is_not_to_be_had_is_unavailability(
             session.execute(text("SELECT 1"))
 
     task = asyncio.create_task(holder.run(hold))
-    await locked.wait()
+    async with asyncio.timeout(30):
+        await locked.wait()
     with pytest.raises(StorageUnavailable):
         await other.run(change)
     release.set()
