@@ -23,9 +23,9 @@ def create_app() -> "Gateway":
     """
     end_with_parent()
     _allow_many_connections()
-    gateway = importlib.import_module("gateway_proxy.app").create_app()
+    gateway: Gateway = importlib.import_module("gateway_proxy.app").create_app()
     _spare_the_collector()
-    return gateway  # type: ignore[no-any-return]
+    return gateway
 
 
 def _allow_many_connections() -> None:
