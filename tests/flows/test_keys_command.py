@@ -136,12 +136,12 @@ async def test_keys_rotate_under_calls_and_nobody_is_signed_out(tmp_path: Path) 
         assert (await sign_in(browser, gateway.email, gateway.password)).status_code == 303
 
         async def change_to(text: str) -> int:
-            started = gateway.process.log.read_text().count("Application startup complete")
+            gone = gateway.process.log.read_text().count("Application shutdown complete")
             keys.write_text(text)
             assert gateway.process.process is not None
             gateway.process.process.send_signal(signal.SIGHUP)
-            async with asyncio.timeout(40):
-                while gateway.process.log.read_text().count("Application startup complete") == started:
+            async with asyncio.timeout(40):  # until the old worker has gone: its successor serves beside it before that
+                while gateway.process.log.read_text().count("Application shutdown complete") == gone:
                     await asyncio.sleep(0.1)
             await gateway.process.wait_until_ready()
             return (await browser.get("/account")).status_code
