@@ -1,6 +1,6 @@
 """From a path to the surface that serves it. Nothing is decided about the caller here."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
 from starlette.requests import Request
@@ -9,7 +9,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway_proxy.browser.pages import Pages
-from gateway_proxy.edge.surfaces import SurfaceName, surface_of
+from gateway_proxy.edge.surfaces import surface_of
 
 NOTHING_HERE: Final = {
     "title": "There is no such page",
@@ -30,7 +30,7 @@ class NotFound:
 
     def _answer(self, request: Request) -> Response:
         path = request.scope["path"]
-        if surface_of(path) is SurfaceName.PAGES and "text/html" in request.headers.get("accept", ""):
+        if surface_of(path) == "pages" and "text/html" in request.headers.get("accept", ""):
             return self._pages.render(request, "error.html", NOTHING_HERE, status=404)
         body = {"error": "There is nothing at this path.", "details": [path[:200]]}
         return JSONResponse(body, status_code=404, headers={"Cache-Control": "no-store"})
@@ -43,8 +43,7 @@ class Surfaces:
         self._mcp = mcp
         self._router = Router(routes, redirect_slashes=False, default=not_found)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in ("/mcp", "/mcp/"):
-            await self._mcp(scope, receive, send)
-        else:
-            await self._router(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """The awaitable of the surface."""
+        surface = self._mcp if scope["path"] in ("/mcp", "/mcp/") else self._router
+        return surface(scope, receive, send)

@@ -59,6 +59,10 @@ class KeyChain:
         self._audience = f"{public_url}/v1"
         self._seen: dict[bytes, None] = {}  # credentials that were good: they are never counted as tries
 
+    def recall(self, headers: Headers, *, alternates: Collection[bytes] = ()) -> VerifiedToken | None:
+        """The holder of a token of ours that is known already; see `auth.middleware.Verifier`."""
+        return self._tokens.recall(headers, alternates=alternates)
+
     async def verify_request(
         self, headers: Headers, *, alternates: Collection[bytes] = (), address: str | None = None
     ) -> VerifiedToken:

@@ -74,6 +74,9 @@ LIMITED: Final = Refusal(429, "rate_limit_exceeded", "Too many unknown keys came
 class Verifier(Protocol):
     """Who finds out who sent a request: `TokenVerifier`, or on /v1 `KeyChain`."""
 
+    def recall(self, headers: Iterable[tuple[bytes, bytes]], *, alternates: Collection[bytes]) -> VerifiedToken | None:
+        """The caller, if `verify_request` would say so without waiting for anything; None decides nothing."""
+
     async def verify_request(
         self, headers: Iterable[tuple[bytes, bytes]], *, alternates: Collection[bytes], address: str | None
     ) -> VerifiedToken:
@@ -116,7 +119,8 @@ class RequireScope:
         if scope["type"] == "websocket":  # no surface speaks it
             await send({"type": "websocket.close", "code": 1008})
             return
-        outcome = await self._judge(scope)
+        known = self._verifier.recall(scope["headers"], alternates=self._alternates)
+        outcome = known if known is not None and self._scope in known.principal.scopes else await self._judge(scope)
         if isinstance(outcome, Refusal):
             await send_refusal(outcome, self._error_body, send, self._challenge)
             return

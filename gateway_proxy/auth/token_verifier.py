@@ -15,7 +15,7 @@ from typing import Any, Final
 from gateway_proxy.auth.bearer import read_bearer
 from gateway_proxy.auth.scopes import effective_scopes
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import StorageUnavailable, TokenInvalid
+from gateway_proxy.domain.errors import StorageUnavailable, TokenInvalid, TokenMalformed, TokenMissing
 from gateway_proxy.domain.principal import Principal, TokenKind
 from gateway_proxy.domain.secrets import digest_of
 from gateway_proxy.domain.tenant import Tenant
@@ -63,6 +63,17 @@ class TokenVerifier:
         self._flights: dict[bytes, asyncio.Task[VerifiedToken | None]] = {}
         self._noted: dict[str, float] = {}  # personal token → when its use was last written
         self._notes: set[asyncio.Task[None]] = set()
+
+    def recall(
+        self, headers: Iterable[tuple[bytes, bytes]], *, alternates: Collection[bytes] = ()
+    ) -> VerifiedToken | None:
+        """The caller whom a decision in the cache admits; see `auth.middleware.Verifier`."""
+        try:
+            secret = read_bearer(headers, alternates=alternates)
+        except (TokenMissing, TokenMalformed):
+            return None
+        cached = self._accepted.get(digest_of(secret))
+        return cached[1] if cached is not None and cached[0] > self._clock.monotonic() else None
 
     async def verify(self, secret: str) -> VerifiedToken:
         """Find out who holds `secret`; called for every request and again for every message on an open stream.

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -105,14 +105,14 @@ class UpstreamSession:
     def __post_init__(self) -> None:
         self.introduction = read_introduction(self.record.initialize_result_json)
 
-    async def post(self, message: bytes, *, timeout: float, extra: list[tuple[str, str]] | None = None) -> Reply:
+    def post(self, message: bytes, *, timeout: float, extra: list[tuple[str, str]] | None = None) -> Awaitable[Reply]:
         """POST one message and wait for the head of the reply.
 
         Raises:
             EgressError: As `egress.exchange.Http.send`.
         """
         headers = self.headers.plus(*extra) if extra else self.headers
-        return await self.endpoint.http.send("POST", self.endpoint.path, headers, message, timeout=timeout)
+        return self.endpoint.http.send("POST", self.endpoint.path, headers, message, timeout=timeout)
 
     async def get(self, last_event_id: str, *, timeout: float) -> Reply:
         """GET the rest of a broken stream (2025-11-25, Resumability and Redelivery), or what belongs to no call.

@@ -6,7 +6,7 @@ session store, so that any worker and a restarted process go on with the same on
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
 from typing import Final
@@ -59,7 +59,7 @@ class Upstreams:
         self._ears: dict[Place, Ear] = {}
         self._breakers: dict[str, tuple[int, Breaker]] = {}
 
-    async def start(
+    def start(
         self,
         backend: Backend,
         user_id: str,
@@ -68,14 +68,14 @@ class Upstreams:
         *,
         timeout: float | None = None,
         on_change: OnChange,
-    ) -> Exchange | Result | Failure:
+    ) -> Awaitable[Exchange | Result | Failure]:
         """Send a caller's request; `timeout` in seconds, else the backend's own. `on_change` hears of list_changed.
 
         Raises:
             RelayError: The backend could not be reached, or answered with something that is not the protocol.
         """
         standing = self._pool.stand(backend, user_id, caller)
-        return await self._start(standing, backend, user_id, caller, request, timeout, on_change)
+        return self._start(standing, backend, user_id, caller, request, timeout, on_change)
 
     async def start_shared(
         self, backend: Backend, request: UpstreamRequest, *, timeout: float, on_change: OnChange

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AuditEvent:
     """Something that happened: `event` is noun.verb (`tool.called`). Names and numbers only, never a secret or a body.
 
-    `tenant_id` None is the platform itself (a failed sign-in, a registration); `user_id` None is nobody known.
+    `tenant_id` None is the platform itself (a failed sign-in, a registration); `user_id` None is nobody known. Not
+    frozen: one is made for every call, and to freeze seven fields costs more than all else about it (ADR 12).
     """
 
     id: str

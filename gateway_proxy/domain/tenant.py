@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gateway_proxy.domain.principal import Principal
 from gateway_proxy.domain.role import Role as Role
@@ -45,8 +45,7 @@ class Membership:
     role: Role
 
 
-@dataclass(frozen=True, slots=True)
-class TenantContext:
+class TenantContext(NamedTuple):
     """The tenant a verified caller acts in: the only way into the router. Built by `tenancy`, nowhere else."""
 
     tenant: Tenant

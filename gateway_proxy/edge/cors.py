@@ -4,7 +4,7 @@ Never with credentials: no surface that a foreign page may call reads a cookie. 
 /oauth/authorize have no CORS at all.
 """
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from typing import Final
 
 from starlette.middleware.cors import CORSMiddleware
@@ -28,7 +28,7 @@ class SurfaceCors:
         self._app = app
         listed = tuple(origins) or None
         self._policies: dict[SurfaceName, ASGIApp] = {
-            SurfaceName.OAUTH: CORSMiddleware(
+            "oauth": CORSMiddleware(
                 app,
                 allow_origins=["*"],
                 allow_methods=["GET", "POST"],
@@ -36,7 +36,7 @@ class SurfaceCors:
                 expose_headers=EXPOSED,
                 max_age=DAY,
             ),
-            SurfaceName.OPENAI: CORSMiddleware(
+            "openai": CORSMiddleware(
                 app,
                 allow_origins=["*"] if listed is None else [*listed, public_url],
                 allow_methods=["GET", "POST", "DELETE"],
@@ -44,7 +44,7 @@ class SurfaceCors:
                 expose_headers=EXPOSED,
                 max_age=DAY,
             ),
-            SurfaceName.MCP: CORSMiddleware(
+            "mcp": CORSMiddleware(
                 app,
                 allow_origins=[*(listed or ()), public_url],
                 allow_origin_regex=LOOPBACK_ORIGIN if listed is None else None,
@@ -55,14 +55,12 @@ class SurfaceCors:
             ),
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        policy = self._policies.get(surface_of(scope["path"]), self._app)
-        if scope["method"] == "POST" and not _has_origin(scope):
-            policy = self._app
-        await policy(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """The awaitable of the policy, or of the application behind it."""
+        policy = self._app
+        if scope["type"] == "http" and (scope["method"] != "POST" or _has_origin(scope)):
+            policy = self._policies.get(surface_of(scope["path"]), self._app)
+        return policy(scope, receive, send)
 
 
 def _has_origin(scope: Scope) -> bool:

@@ -5,7 +5,7 @@ a fault of ours that must end this one request with a clean answer. The log gets
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -40,18 +40,18 @@ class RequestBoundary:
         encoded = request_id.encode("ascii")
         started = False
 
-        async def send_counted(message: Message) -> None:
+        def send_counted(message: Message) -> Awaitable[None]:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = [*message["headers"], (b"x-request-id", encoded)]
-                self._metrics.responded(surface.value, message["status"])
-            await send(message)
+                self._metrics.responded(surface, message["status"])
+            return send(message)
 
         try:
             await self._app(scope, receive, send_counted)
         except Exception as error:
-            log.error("request_failed", surface=surface.value, method=scope["method"], exc_info=error)
+            log.error("request_failed", surface=surface, method=scope["method"], exc_info=error)
             if not started:
                 await _send_failure(surface, request_id, send_counted)
             else:
@@ -61,7 +61,7 @@ class RequestBoundary:
 async def _send_failure(surface: SurfaceName, request_id: str, send: Send) -> None:
     body, media_type = failure_body(surface, request_id)
     headers = [(b"content-type", media_type), (b"content-length", str(len(body)).encode())]
-    if surface is SurfaceName.PAGES:
+    if surface == "pages":
         named = {**PAGE_HEADERS, "Content-Security-Policy": content_security_policy()}
         headers += [(name.lower().encode(), value.encode()) for name, value in named.items()]
     else:
@@ -73,13 +73,11 @@ async def _send_failure(surface: SurfaceName, request_id: str, send: Send) -> No
 def failure_body(surface: SurfaceName, request_id: str) -> tuple[bytes, bytes]:
     """The 500 of a surface in that surface's own error shape: body and content type."""
     shapes: Mapping[SurfaceName, object] = {
-        SurfaceName.MCP: {"jsonrpc": "2.0", "id": None, "error": {"code": -32603, "message": SENTENCE}},
-        SurfaceName.OPENAI: {
-            "error": {"message": SENTENCE, "type": "server_error", "param": None, "code": "internal_error"}
-        },
-        SurfaceName.OAUTH: {"error": "server_error", "error_description": SENTENCE},
+        "mcp": {"jsonrpc": "2.0", "id": None, "error": {"code": -32603, "message": SENTENCE}},
+        "openai": {"error": {"message": SENTENCE, "type": "server_error", "param": None, "code": "internal_error"}},
+        "oauth": {"error": "server_error", "error_description": SENTENCE},
     }
-    if surface is SurfaceName.PAGES:
+    if surface == "pages":
         page = (
             '<!doctype html><html lang="en"><meta charset="utf-8"><title>Something went wrong</title>'
             f"<h1>Something went wrong</h1><p>{SENTENCE}</p><p>Request id: <code>{request_id}</code></p></html>"

@@ -1,43 +1,34 @@
 """Which surface a path belongs to: the one table that CORS, the error boundary and metrics read."""
 
-from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
+
+SurfaceName = Literal["mcp", "openai", "oauth", "admin", "operations", "pages"]
+"""The protocol entrances, by the shape of their errors."""
 
 
-class SurfaceName(StrEnum):
-    """The protocol entrances, by the shape of their errors."""
-
-    MCP = "mcp"
-    OPENAI = "openai"
-    OAUTH = "oauth"
-    ADMIN = "admin"
-    OPERATIONS = "operations"
-    PAGES = "pages"
-
-
-EXACT: Final = {
-    "/mcp": SurfaceName.MCP,
-    "/sse": SurfaceName.MCP,
-    "/register": SurfaceName.OAUTH,
-    "/token": SurfaceName.OAUTH,
-    "/oauth/register": SurfaceName.OAUTH,
-    "/oauth/token": SurfaceName.OAUTH,
-    "/oauth/revoke": SurfaceName.OAUTH,
-    "/oauth/introspect": SurfaceName.OAUTH,
-    "/health": SurfaceName.OPERATIONS,
-    "/ready": SurfaceName.OPERATIONS,
-    "/status": SurfaceName.OPERATIONS,
-    "/metrics": SurfaceName.OPERATIONS,
-    "/servers": SurfaceName.ADMIN,
-    "/tools": SurfaceName.ADMIN,
+EXACT: Final[dict[str, SurfaceName]] = {
+    "/mcp": "mcp",
+    "/sse": "mcp",
+    "/register": "oauth",
+    "/token": "oauth",
+    "/oauth/register": "oauth",
+    "/oauth/token": "oauth",
+    "/oauth/revoke": "oauth",
+    "/oauth/introspect": "oauth",
+    "/health": "operations",
+    "/ready": "operations",
+    "/status": "operations",
+    "/metrics": "operations",
+    "/servers": "admin",
+    "/tools": "admin",
 }
-PREFIXES: Final = (
-    ("/v1/", SurfaceName.OPENAI),
-    ("/mcp/", SurfaceName.MCP),
-    ("/messages/", SurfaceName.MCP),
-    ("/.well-known/", SurfaceName.OAUTH),
-    ("/admin/", SurfaceName.ADMIN),
-    ("/servers/", SurfaceName.ADMIN),
+PREFIXES: Final[tuple[tuple[str, SurfaceName], ...]] = (
+    ("/v1/", "openai"),
+    ("/mcp/", "mcp"),
+    ("/messages/", "mcp"),
+    ("/.well-known/", "oauth"),
+    ("/admin/", "admin"),
+    ("/servers/", "admin"),
 )
 
 
@@ -49,4 +40,4 @@ def surface_of(path: str) -> SurfaceName:
     for prefix, surface in PREFIXES:
         if path.startswith(prefix):
             return surface
-    return SurfaceName.PAGES
+    return "pages"

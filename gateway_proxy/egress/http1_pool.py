@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+from gateway_proxy.domain.alarms import Alarms
 from gateway_proxy.domain.errors import ConnectFailed
 from gateway_proxy.egress.exchange import RequestHeaders
 from gateway_proxy.egress.http1 import Http1Connection
@@ -39,6 +40,7 @@ class Http1Pool:
         self._idle: deque[Http1Connection] = deque()
         self._open: set[Http1Connection] = set()
         self._connecting = 0
+        self._alarms = Alarms()
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._reaper: asyncio.TimerHandle | None = None
         self._is_closed = False
@@ -108,7 +110,7 @@ class Http1Pool:
         made: list[Http1Connection] = []
 
         def make() -> Http1Connection:
-            made.append(Http1Connection(self._host, self._authority, self._keep, self._forget))
+            made.append(Http1Connection(self._host, self._authority, self._keep, self._forget, self._alarms))
             return made[-1]
 
         try:

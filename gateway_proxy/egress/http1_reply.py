@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from typing import Final, Protocol
 
+from gateway_proxy.domain.alarms import Alarms
 from gateway_proxy.domain.errors import EgressError, ReplyTimedOut, ReplyTooLarge
 
 PAUSE_ABOVE: Final = 256 * 1024
@@ -26,16 +27,15 @@ class Http1Reply:
     """The reply to one request on one connection; implements `egress.exchange.Reply`."""
 
     __slots__ = (
+        "_alarms",
         "_buffered",
         "_chunks",
         "_connection",
-        "_deadline",
         "_error",
         "_host",
         "_is_paused",
         "_loop",
         "_timeout",
-        "_timer",
         "_waiter",
         "has_head",
         "headers",
@@ -43,7 +43,7 @@ class Http1Reply:
         "status",
     )
 
-    def __init__(self, connection: Carrier, host: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, connection: Carrier, host: str, loop: asyncio.AbstractEventLoop, alarms: Alarms) -> None:
         self._connection: Carrier | None = connection
         self._host = host
         self._loop = loop
@@ -52,8 +52,8 @@ class Http1Reply:
         self._is_paused = False
         self._error: EgressError | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._deadline = self._timeout = 0.0
+        self._alarms = alarms
+        self._timeout = 0.0
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.has_head = False
@@ -122,7 +122,7 @@ class Http1Reply:
 
     async def close(self) -> None:
         """See `egress.exchange.Reply`."""
-        self._stop_timer()
+        self._alarms.call_off(self)
         if self._connection is None:
             return
         if self.is_complete:
@@ -165,35 +165,21 @@ class Http1Reply:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def _wait(self, timeout: float) -> None:
-        """Wait for anything. A stream waits for each of its pieces, so one timer serves all waits and looks again."""
-        waiter = self._waiter = self._loop.create_future()
-        deadline = self._loop.time() + timeout
-        if self._timer is not None and (deadline < self._deadline or timeout != self._timeout):
-            self._stop_timer()
-        self._deadline, self._timeout = deadline, timeout
-        if self._timer is None:
-            self._timer = self._loop.call_later(max(timeout, 0.0), self._expire)
-        await waiter
-
-    def _expire(self) -> None:
-        self._timer = None
+    def ring(self) -> None:
+        """What is waited for did not come in time."""
         waiter = self._waiter
-        if waiter is None or waiter.done():
-            return
-        left = self._deadline - self._loop.time()
-        if left > 0:
-            self._timer = self._loop.call_later(left, self._expire)
-        else:
+        if waiter is not None and not waiter.done():
             waiter.set_exception(ReplyTimedOut(self._host, self._timeout))
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _wait(self, timeout: float) -> asyncio.Future[None]:
+        """Done when anything comes."""
+        waiter = self._waiter = self._loop.create_future()
+        self._timeout = timeout
+        self._alarms.set(self, self._loop.time() + timeout)
+        return waiter
 
     def _release(self) -> None:
-        self._stop_timer()
+        self._alarms.call_off(self)
         connection, self._connection = self._connection, None
         if connection is not None:
             if self._is_paused:

@@ -9,6 +9,7 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
+from gateway_proxy.domain.alarms import Alarms
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import GatewayError, SessionUnknown, StorageUnavailable
 from gateway_proxy.domain.ids import new_session_id
@@ -84,6 +85,7 @@ class McpEndpoint:
         crossing = crossing or Crossing(MemoryMailbox(), MemoryEventLog(clock))
         self._mailbox, event_log = crossing.mailbox, crossing.event_log
         self._mailbox.on(SESSION_ENDED, self._take_session_ended)
+        self._alarms = Alarms()
         self._calls_in_flight = CallsInFlight(self._mailbox)
         self._streams = OpenStreams(config.limits)
         self._news = SessionNews(announcer, self._mailbox, event_log, config.limits)
@@ -102,7 +104,10 @@ class McpEndpoint:
         if WITHOUT_PARAMETERS in scope:
             headers.parameters = None
         post = Post(
-            Exchange(receive, send, self._clock, self._limits), headers, headers.accept, get_tenant_context(scope)
+            Exchange(receive, send, self._clock, self._limits, self._alarms),
+            headers,
+            headers.accept,
+            get_tenant_context(scope),
         )
         try:
             await self._serve(scope, post)
@@ -145,7 +150,9 @@ class McpEndpoint:
         if post.headers.duplicated == "mcp-protocol-version" and not modern:
             raise Refusal(400, wire.HEADER_MISMATCH, "Header mismatch: mcp-protocol-version appears more than once")
         if method == "POST":
-            await self._answer_post(post, modern=modern)
+            _check_content(post)
+            post.body = await post.exchange.read_body(post.headers.content_length)
+            await (self._modern if modern else self._legacy).answer(post)
         elif modern:
             raise Refusal(405, wire.INVALID_REQUEST, "This protocol version knows only POST", allow="POST")
         elif method in ("GET", "HEAD"):
@@ -156,14 +163,6 @@ class McpEndpoint:
             await post.exchange.answer_empty(204, ((b"allow", ALLOWED.encode()),))
         else:
             raise Refusal(405, wire.INVALID_REQUEST, "Method not allowed", allow=ALLOWED)
-
-    async def _answer_post(self, post: Post, *, modern: bool) -> None:
-        if not post.headers.has_json_body:
-            raise Refusal(415, wire.INVALID_REQUEST, "Content-Type: expected application/json in UTF-8, not compressed")
-        if not (post.accept.json or post.accept.sse):
-            raise Refusal(406, wire.INVALID_REQUEST, "Accept: expected application/json and text/event-stream")
-        post.body = await post.exchange.read_body(post.headers.content_length)
-        await (self._modern if modern else self._legacy).answer(post)
 
     async def _answer_get(self, scope: Scope, post: Post, *, head: bool) -> None:
         """Hold the stream for messages that belong to no call (MCP 2025-11-25, Listening for Messages)."""
@@ -229,6 +228,18 @@ def is_modern(headers: McpHeaders) -> bool:
     """Whether the request belongs to the modern leg: a version is declared and it is not one of the handshake's."""
     declared = headers.text(h.PROTOCOL_VERSION)
     return declared is not None and declared not in HANDSHAKE_VERSIONS
+
+
+def _check_content(post: Post) -> None:
+    """What a POST says of its body and of the answer it takes.
+
+    Raises:
+        Refusal: 415 or 406.
+    """
+    if not post.headers.has_json_body:
+        raise Refusal(415, wire.INVALID_REQUEST, "Content-Type: expected application/json in UTF-8, not compressed")
+    if not (post.accept.json or post.accept.sse):
+        raise Refusal(406, wire.INVALID_REQUEST, "Accept: expected application/json and text/event-stream")
 
 
 async def _refuse(post: Post, refusal: Refusal) -> None:

@@ -3,16 +3,24 @@
 Both legs come through here. What a message means, and which HTTP status an error has, is decided by the leg.
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import Callable, Iterable
 
 from gateway_proxy.mcp_endpoint import wire
 from gateway_proxy.mcp_endpoint.errors import Refusal
 from gateway_proxy.mcp_endpoint.exchange import Exchange
 from gateway_proxy.mcp_endpoint.headers import Acceptable
 from gateway_proxy.mcp_endpoint.questions import CallQuestions
-from gateway_proxy.router.messages import Failure, Notification, Pause, RelayMessage, Result, ServerRequest, Withdrawal
+from gateway_proxy.router.messages import (
+    Failure,
+    Messages,
+    Notification,
+    Pause,
+    RelayMessage,
+    Result,
+    ServerRequest,
+    Withdrawal,
+)
 
-Messages = AsyncGenerator[RelayMessage, None]
 Park = Callable[[Messages, ServerRequest], Result]
 Answer = tuple[int, bytes]
 """HTTP status (used only if nothing was sent before) and the complete JSON-RPC response."""
@@ -30,8 +38,7 @@ async def relay_call(
 
     Notifications for a client that takes no streams are dropped; it has said so. Server requests go out as `questions`;
     without them they are refused: such callers declare no capability, so none should come. With `park` the call is
-    handed over instead, to wait, and what that gives is the answer. Otherwise the generator is read to its end, so
-    that the router has recorded the call before the client hears of it.
+    handed over instead, to wait, and what that gives is the answer.
 
     Raises:
         RelayError: The router's, before or after the first notification; see `finish`.
@@ -43,7 +50,7 @@ async def relay_call(
         async for message in messages:
             if isinstance(message, Result | Failure):
                 final = message
-                continue
+                break
             if park is not None and isinstance(message, ServerRequest):
                 final, is_parked = park(messages, message), True
                 break

@@ -31,15 +31,16 @@ class CallsInFlight:
     def __len__(self) -> int:
         return sum(map(len, self._by_session.values()))
 
-    def add(self, session_id: str, request_id: bytes, exchange: Exchange) -> None:
-        """Know a call from now on. A client that reuses an id loses the way to the earlier call."""
-        self._by_session.setdefault(session_id, {})[_key_of(request_id)] = exchange
-
-    def remove(self, session_id: str, request_id: bytes, exchange: Exchange) -> None:
-        """The call is over."""
-        calls = self._by_session.get(session_id, {})
+    def add(self, session_id: str, request_id: bytes, exchange: Exchange) -> int | str:
+        """Know a call from now on; what to `remove` it by. A client that reuses an id loses the way to the earlier."""
         key = _key_of(request_id)
-        if calls.get(key) is exchange:
+        self._by_session.setdefault(session_id, {})[key] = exchange
+        return key
+
+    def remove(self, session_id: str, key: int | str, exchange: Exchange) -> None:
+        """The call is over."""
+        calls = self._by_session.get(session_id)
+        if calls is not None and calls.get(key) is exchange:
             del calls[key]
             if not calls:
                 del self._by_session[session_id]

@@ -1,6 +1,6 @@
 """One HTTP exchange of /mcp: reads the body, writes one JSON answer or a stream of events, and notices the client.
 
-While a call is quick it costs one timer. When it takes its time, an attendant joins: it sees the client hang up, sends
+While a call is quick it costs one alarm. When it takes its time, an attendant joins: it sees the client hang up, sends
 heartbeats, asks whether the token is still good and drops readers that do not read. JSON-RPC has no place here.
 """
 
@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from starlette.types import Message, Receive, Send
 
+from gateway_proxy.domain.alarms import Alarms
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import StorageUnavailable
 from gateway_proxy.mcp_endpoint import sse, wire
@@ -59,10 +60,12 @@ class Exchange:
     """
 
     __slots__ = (
+        "_alarms",
         "_attendant",
         "_began_at",
         "_clock",
         "_ending",
+        "_is_late",
         "_limits",
         "_lock",
         "_loop",
@@ -70,7 +73,6 @@ class Exchange:
         "_receive",
         "_send",
         "_task",
-        "_timer",
         "_unchecked_since",
         "_writing_since",
         "_wrote_at",
@@ -84,7 +86,7 @@ class Exchange:
         "takes_sse",
     )
 
-    def __init__(self, receive: Receive, send: Send, clock: Clock, limits: EndpointLimits) -> None:
+    def __init__(self, receive: Receive, send: Send, clock: Clock, limits: EndpointLimits, alarms: Alarms) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._receive = receive
@@ -97,6 +99,7 @@ class Exchange:
         self._ending: asyncio.Task[None] | None = None
         self._lock: asyncio.Lock | None = None
         self._reading = True
+        self._is_late = False
         self._writing_since: float | None = None
         self._wrote_at = 0.0
         self._began_at = 0.0
@@ -109,7 +112,8 @@ class Exchange:
         self.is_detached = False
         self.keeper: Keeper | None = None
         self.stopped: Stop | None = None
-        self._timer = self._loop.call_later(limits.attend_after, self._attend)
+        self._alarms = alarms
+        alarms.set(self, self._loop.time() + limits.attend_after)
 
     async def read_body(self, declared: int | None) -> bytes:
         """The request's body, at most `body_bytes` long and within `body_seconds`.
@@ -139,8 +143,12 @@ class Exchange:
 
     async def answer_json(self, body: bytes, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Write the one answer of the exchange."""
-        await self._start(status, [*JSON_HEADERS, (b"content-length", b"%d" % len(body)), *headers])
-        await self._write(body, more=False)
+        head = [*JSON_HEADERS, (b"content-length", b"%d" % len(body)), *headers]
+        self.is_started = self.is_finished = True
+        await self._emit(
+            {"type": "http.response.start", "status": status, "headers": head},
+            {"type": "http.response.body", "body": body, "more_body": False},
+        )
 
     async def answer_empty(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Write an answer without a body."""
@@ -205,7 +213,7 @@ class Exchange:
 
     async def close(self) -> None:
         """Send the attendant away. No `stop` has an effect afterwards. An attendant's own fault is raised here."""
-        self._timer.cancel()
+        self._alarms.call_off(self)
         self.stopped = self.stopped or Stop.DRAINING
         if self._ending is not None:
             await asyncio.wait({self._ending}, timeout=self._limits.tick)
@@ -223,7 +231,8 @@ class Exchange:
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]], first: bytes | None = None) -> None:
         """Begin the answer; `first` follows at once, before anybody else can write."""
         self.is_started = True
-        await self._emit({"type": "http.response.start", "status": status, "headers": headers}, first)
+        following = None if first is None else {"type": "http.response.body", "body": first, "more_body": True}
+        await self._emit({"type": "http.response.start", "status": status, "headers": headers}, following)
 
     async def _write(self, body: bytes, *, more: bool = True) -> None:
         if not self.is_finished:
@@ -247,36 +256,33 @@ class Exchange:
             async with asyncio.timeout(self._limits.slow_reader):
                 await self._emit({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _emit(self, message: Message, first: bytes | None = None) -> None:
-        """Hand a message to the server; one at a time once there is an attendant who also writes."""
+    async def _emit(self, message: Message, following: Message | None = None) -> None:
+        """Hand a message to the server, or two at once; one at a time once there is an attendant who also writes."""
         lock = self._lock
         if lock is not None:
             await lock.acquire()
         began = self._writing_since = self._clock.monotonic()
         try:
             await self._send(message)
-            if first is not None:
-                await self._send({"type": "http.response.body", "body": first, "more_body": True})
+            if following is not None:
+                await self._send(following)
         finally:
             self._writing_since = None
             self._wrote_at = began
             if lock is not None:
                 lock.release()
 
-    def _attend(self) -> None:
-        """The timer fired: the exchange takes its time."""
-        if self._reading:
-            self._timer = self._loop.call_later(self._limits.body_seconds, self._attend_late)
+    def ring(self) -> None:
+        """The exchange takes its time; the second time while it is still read, too much."""
+        if self._reading and self._is_late:
+            self.stop(Stop.BODY_LATE)
+        elif self._reading:
+            self._is_late = True
+            self._alarms.set(self, self._loop.time() + self._limits.body_seconds)
         else:
             self._lock = asyncio.Lock()
             self._attendant = self._loop.create_task(self._watch(), name="mcp-attendant")
             self._attendant.add_done_callback(self._left_alone)
-
-    def _attend_late(self) -> None:
-        if self._reading:
-            self.stop(Stop.BODY_LATE)
-        else:
-            self._attend()
 
     def _left_alone(self, attendant: asyncio.Task[None]) -> None:
         """An exchange whose attendant failed would never notice its client leaving."""

@@ -5,7 +5,7 @@ id that is unknown or somebody else's gets 404, and the client opens a new sessi
 """
 
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Final
@@ -44,7 +44,7 @@ from gateway_proxy.mcp_endpoint.routing import Requester, TenantCatalog, ToolCal
 from gateway_proxy.mcp_endpoint.versions import ASSUMED_VERSION, HANDSHAKE_VERSIONS, LATEST_HANDSHAKE_VERSION
 from gateway_proxy.router.caller import SERVER_REQUESTS, Caller
 from gateway_proxy.router.listing import KINDS, ListKind
-from gateway_proxy.router.messages import Failure, RelayMessage, Result
+from gateway_proxy.router.messages import Failure, Messages, Result
 from gateway_proxy.sessions.store import SessionStore
 
 Handler = Callable[[Post, Request, SessionRecord | None], Awaitable[None]]
@@ -200,7 +200,7 @@ class LegacyLeg:
         post: Post,
         request: Request,
         session: SessionRecord | None,
-        messages: AsyncGenerator[RelayMessage, None],
+        messages: Messages,
     ) -> None:
         """Write what a request yields; within a session it can be cancelled, and its client be asked."""
 
@@ -214,7 +214,7 @@ class LegacyLeg:
             return
         if session.protocol_version >= KEEPS_SINCE and post.accept.sse:
             post.exchange.keeper = self._kept_streams.of_call(session, post.exchange, request.id)
-        self._calls_in_flight.add(session.id, request.id, post.exchange)
+        key = self._calls_in_flight.add(session.id, request.id, post.exchange)
         try:
             if can_be_asked(post, session):
                 with self._questions.of_call(session) as questions:
@@ -222,7 +222,7 @@ class LegacyLeg:
             else:
                 await relay_call(post.exchange, post.accept, messages, answer)
         finally:
-            self._calls_in_flight.remove(session.id, request.id, post.exchange)
+            self._calls_in_flight.remove(session.id, key, post.exchange)
 
     async def _subscribe(self, post: Post, request: Request, session: SessionRecord | None) -> None:
         """Remembered before the backend hears of it, so that no update falls in between."""

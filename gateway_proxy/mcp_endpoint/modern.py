@@ -16,7 +16,7 @@ from gateway_proxy.domain.errors import MethodUnknown, RelayError
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.mcp_endpoint import headers as h
 from gateway_proxy.mcp_endpoint import wire
-from gateway_proxy.mcp_endpoint.call_reply import Answer, Messages, finish, relay_call
+from gateway_proxy.mcp_endpoint.call_reply import Answer, finish, relay_call
 from gateway_proxy.mcp_endpoint.config import EndpointConfig
 from gateway_proxy.mcp_endpoint.envelope import ClientNotification, Request, decode_message, is_batch
 from gateway_proxy.mcp_endpoint.errors import MODERN_STATUS, Refusal
@@ -44,7 +44,7 @@ from gateway_proxy.mcp_endpoint.subscriptions import Subscriptions
 from gateway_proxy.mcp_endpoint.versions import MODERN_VERSIONS
 from gateway_proxy.router.caller import SERVER_REQUESTS, Caller
 from gateway_proxy.router.listing import KINDS, ListKind
-from gateway_proxy.router.messages import Failure, Result, ServerRequest
+from gateway_proxy.router.messages import Failure, Messages, Result, ServerRequest
 
 Handler = Callable[[Post, Request, Caller], Awaitable[None]]
 

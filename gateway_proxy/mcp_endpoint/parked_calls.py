@@ -22,7 +22,7 @@ from gateway_proxy.mcp_endpoint.config import EndpointLimits
 from gateway_proxy.mcp_endpoint.errors import Refusal, refusal_of
 from gateway_proxy.mcp_endpoint.parameters import invalid_parameters
 from gateway_proxy.mcp_endpoint.request_states import RequestStates, State
-from gateway_proxy.router.messages import Failure, Notification, RelayMessage, Result, ServerRequest
+from gateway_proxy.router.messages import Failure, Messages, Notification, RelayMessage, Result, ServerRequest
 from gateway_proxy.sessions.mailbox import Letter, Mailbox
 from gateway_proxy.telemetry.logs import get_log
 
@@ -38,8 +38,6 @@ PART_BYTES: Final = 1024 * 1024
 TAKEN_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 10.0
 GONE: Final = "The call is no longer waiting for this input; call again if you need it"
-
-Messages = AsyncGenerator[RelayMessage, None]
 
 
 class Resume(msgspec.Struct, array_like=True):
@@ -278,7 +276,9 @@ class ParkedCalls:
         if steps is not None:
             steps.put_nowait(_steps.decode(letter.body))
 
-    async def _read_steps(self, worker_id: str, letter: Letter, steps: "asyncio.Queue[Step]") -> Messages:
+    async def _read_steps(
+        self, worker_id: str, letter: Letter, steps: "asyncio.Queue[Step]"
+    ) -> AsyncGenerator[RelayMessage, None]:
         parts: list[bytes] = []
         while True:
             try:

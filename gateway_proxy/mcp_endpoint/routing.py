@@ -6,7 +6,7 @@ from typing import Protocol
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.listing import ListKind
-from gateway_proxy.router.messages import Announcement, RelayMessage
+from gateway_proxy.router.messages import Announcement, Messages
 from gateway_proxy.router.offers import Offer
 
 
@@ -38,9 +38,7 @@ class TenantCatalog(Protocol):
 class ToolCaller(Protocol):
     """The one place where a tool call happens."""
 
-    def call(
-        self, ctx: TenantContext, caller: Caller, *, name: str, params: bytes
-    ) -> AsyncGenerator[RelayMessage, None]:
+    def call(self, ctx: TenantContext, caller: Caller, *, name: str, params: bytes) -> Messages:
         """What comes on the way, then one Result or Failure; raises RelayErrors. Closing it cancels upstream."""
 
     async def notify(self, ctx: TenantContext, caller: Caller, *, method: str) -> None:
@@ -53,9 +51,7 @@ class ToolCaller(Protocol):
 class Requester(Protocol):
     """The one place where every other request goes to a backend."""
 
-    def relay(
-        self, ctx: TenantContext, caller: Caller, *, method: str, params: bytes
-    ) -> AsyncGenerator[RelayMessage, None]:
+    def relay(self, ctx: TenantContext, caller: Caller, *, method: str, params: bytes) -> Messages:
         """As `ToolCaller.call`; raises PromptUnknown, ResourceUnknown, MethodUnknown too."""
 
     async def notify(self, ctx: TenantContext, caller: Caller, *, method: str, params: bytes) -> None:

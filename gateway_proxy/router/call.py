@@ -1,9 +1,9 @@
 """The one place where a tool call happens: authorize → route → call → record."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from functools import partial
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
@@ -12,20 +12,19 @@ from gateway_proxy.backends.envelope import quote
 from gateway_proxy.backends.exchange import Exchange
 from gateway_proxy.backends.splice import UpstreamRequest, read_request
 from gateway_proxy.backends.upstreams import Upstreams
+from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import GatewayError, RelayError
+from gateway_proxy.domain.errors import RelayError
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.catalog import Catalog
-from gateway_proxy.router.input_rounds import InputRounds, find_input_required
-from gateway_proxy.router.messages import Failure, Notification, RelayMessage, Result, ServerRequest
+from gateway_proxy.router.conversation import INVALID_PARAMS, STATE_ELSEWHERE, Conversation
+from gateway_proxy.router.messages import Failure, Messages, Notification, Result, ServerRequest
 from gateway_proxy.router.param_headers import check_param_headers, write_param_headers
 from gateway_proxy.router.policy import Policy
 from gateway_proxy.router.route import Route
 
-INVALID_PARAMS: Final = -32602
 METHOD: Final = "tools/call"
-STATE_ELSEWHERE: Final = "params.requestState: not of the server that answers for this now"
 _PROGRESS_TOKEN: Final = b'"call"'
 
 
@@ -57,6 +56,18 @@ class _Verdict(msgspec.Struct):
 _verdict: Final = msgspec.json.Decoder(_Verdict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """What a call is made with."""
+
+    catalog: Catalog
+    upstreams: Upstreams
+    policy: Policy
+    audit: CallAudit
+    metrics: CallMetrics
+    clock: Clock
+
+
 class ToolCalls:
     """Makes tool calls for every surface."""
 
@@ -72,19 +83,16 @@ class ToolCalls:
     ) -> None:
         self._catalog = catalog
         self._upstreams = upstreams
-        self._policy = policy
-        self._audit = audit
-        self._metrics = metrics
-        self._clock = clock
+        self._means = _Means(catalog, upstreams, policy, audit, metrics, clock)
 
-    async def call(
+    def call(
         self, ctx: TenantContext, caller: Caller, *, name: str, params: bytes, timeout: float | None = None
-    ) -> AsyncGenerator[RelayMessage, None]:
+    ) -> Messages:
         """Call a tool: notifications (and, for callers that can answer, server requests), then one Result or Failure.
 
         `params` is the request's params object as it came; the name in it is replaced, the progress token re-minted,
-        the rest goes upstream as it is. Closing the generator early cancels the call at the backend. `timeout` in
-        seconds, else the backend's own; progress gives it its time again.
+        the rest goes upstream as it is. `aclose` before the end cancels the call at the backend. `timeout` in seconds,
+        else the backend's own; progress gives it its time again. Reading it raises:
 
         Raises:
             ToolUnknown: No such tool in this tenant.
@@ -93,57 +101,7 @@ class ToolCalls:
             RelayError: The backend could not be reached or did not keep to the protocol.
             StorageUnavailable: The tenant's backends cannot be read.
         """
-        route = await self._catalog.find_route(ctx, name)
-        self._policy.authorize(ctx, route)
-        try:
-            request = read_request(METHOD, params, replace={"name": route.upstream_name})
-        except ValueError:
-            yield Failure(INVALID_PARAMS, "params and params._meta must be JSON objects")
-            return
-        if caller.only_backend is not None and caller.only_backend != route.backend.id:
-            yield Failure(INVALID_PARAMS, STATE_ELSEWHERE)
-            return
-        if route.param_headers:
-            _carry_over(route, caller, request)
-        self._policy.admit(ctx)
-        started = self._clock.monotonic()
-        outcome = "cancelled"
-        exchange: Exchange | None = None
-        start = partial(
-            self._upstreams.start,
-            route.backend,
-            ctx.principal.user_id,
-            caller,
-            request,
-            timeout=timeout,
-            on_change=self._catalog.on_change_of(route.backend),
-        )
-        try:
-            begun = await start()
-            if isinstance(begun, Result | Failure):
-                final = begun
-            else:
-                exchange = begun
-                while not isinstance(message := await exchange.receive(), Result | Failure):
-                    yield message
-                final = message
-            required = find_input_required(final, caller)
-            if required is not None:
-                rounds = InputRounds(route.backend, caller, request, start)
-                async with aclosing(rounds.run(required)) as messages:
-                    async for message in messages:
-                        yield message
-                final = rounds.final
-            outcome = _outcome_of(final)
-            yield final
-        except GatewayError as error:
-            outcome = type(error).__name__
-            raise
-        finally:
-            self._policy.leave(ctx)
-            self._record(ctx, caller, route, outcome, self._clock.monotonic() - started)
-            if exchange is not None:
-                await exchange.close()
+        return _ToolCall(self._means, ctx, caller, name, params, timeout)
 
     async def call_to_end(
         self,
@@ -187,9 +145,60 @@ class ToolCalls:
         """A client's session has ended: what backends hold for it alone is ended, too, as far as this worker knows."""
         self._upstreams.end_session(session_id)
 
-    def _record(self, ctx: TenantContext, caller: Caller, route: Route, outcome: str, seconds: float) -> None:
-        self._metrics.tool_called(caller.surface, outcome, seconds)
-        self._audit.record(
+
+class _ToolCall(Conversation):
+    """One of them."""
+
+    _route: Route
+
+    def __init__(
+        self, means: "_Means", ctx: TenantContext, caller: Caller, name: str, params: bytes, timeout: float | None
+    ) -> None:
+        super().__init__(ctx, caller, means.policy, means.clock)
+        self._means = means
+        self._name = name
+        self._params = params
+        self._timeout = timeout
+
+    async def _prepare(self) -> tuple[Backend, UpstreamRequest] | Failure:
+        caller, means = self.caller, self._means
+        route = self._route = await means.catalog.find_route(self.ctx, self._name)
+        means.policy.authorize(self.ctx, route)
+        try:
+            request = read_request(METHOD, self._params, replace={"name": route.upstream_name})
+        except ValueError:
+            return Failure(INVALID_PARAMS, "params and params._meta must be JSON objects")
+        if caller.only_backend is not None and caller.only_backend != route.backend.id:
+            return Failure(INVALID_PARAMS, STATE_ELSEWHERE)
+        if route.param_headers:
+            _carry_over(route, caller, request)
+        return route.backend, request
+
+    def _send(self, backend: Backend, request: UpstreamRequest) -> Awaitable[Exchange | Result | Failure]:
+        return self._means.upstreams.start(
+            backend,
+            self.ctx.principal.user_id,
+            self.caller,
+            request,
+            timeout=self._timeout,
+            on_change=self._means.catalog.on_change_of(backend),
+        )
+
+    def _outcome_of(self, final: Result | Failure) -> str:
+        """`ok`, `tool_error` (a result that says isError) or `error` (a JSON-RPC error of the backend)."""
+        if isinstance(final, Failure):
+            return "error"
+        if b'"isError"' not in final.raw:
+            return "ok"
+        try:
+            return "tool_error" if _verdict.decode(final.raw).isError else "ok"
+        except (msgspec.MsgspecError, RecursionError):
+            return "ok"
+
+    def _record(self, outcome: str, seconds: float) -> None:
+        route, ctx = self._route, self.ctx
+        self._means.metrics.tool_called(self.caller.surface, outcome, seconds)
+        self._means.audit.record(
             "tool.called",
             tenant_id=ctx.tenant.id,
             user_id=ctx.principal.user_id,
@@ -210,13 +219,3 @@ def _carry_over(route: Route, caller: Caller, request: UpstreamRequest) -> None:
     if caller.param_headers is not None:
         check_param_headers(route.param_headers, arguments, caller.param_headers)
     request.param_headers = write_param_headers(route.param_headers, arguments)
-
-
-def _outcome_of(message: Result | Failure) -> str:
-    """`ok`, `tool_error` (a result that says isError) or `error` (a JSON-RPC error of the backend)."""
-    if isinstance(message, Failure):
-        return "error"
-    try:
-        return "tool_error" if _verdict.decode(message.raw).isError else "ok"
-    except (msgspec.MsgspecError, RecursionError):
-        return "ok"

@@ -3,22 +3,22 @@
 Prompts, resources, completion, subscriptions, and what the gateway has never heard of. Tool calls are in `call`.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from functools import partial
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway_proxy.backends.exchange import Exchange
+from gateway_proxy.backends.splice import UpstreamRequest
 from gateway_proxy.backends.upstreams import Upstreams
+from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import GatewayError, MethodUnknown, RelayError
+from gateway_proxy.domain.errors import MethodUnknown, RelayError
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.aims import COMPLETE, SUBSCRIBE, UNSUBSCRIBE, Aim, ParametersUnusable, find_aim
-from gateway_proxy.router.call import INVALID_PARAMS, STATE_ELSEWHERE, CallAudit
+from gateway_proxy.router.call import CallAudit
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.catalog import Catalog
-from gateway_proxy.router.input_rounds import InputRounds, find_input_required
-from gateway_proxy.router.messages import Failure, RelayMessage, Result
+from gateway_proxy.router.conversation import INVALID_PARAMS, STATE_ELSEWHERE, Conversation
+from gateway_proxy.router.messages import Failure, Messages, Result
 from gateway_proxy.router.policy import Policy
 
 METHOD_NOT_FOUND: Final = -32601
@@ -30,6 +30,18 @@ class RequestMetrics(Protocol):
 
     def request_relayed(self, method: str, outcome: str) -> None:
         """Count one request."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """What a request is relayed with."""
+
+    catalog: Catalog
+    upstreams: Upstreams
+    policy: Policy
+    audit: CallAudit
+    metrics: RequestMetrics
+    clock: Clock
 
 
 class Requests:
@@ -45,17 +57,12 @@ class Requests:
         metrics: RequestMetrics,
         clock: Clock,
     ) -> None:
-        self._catalog = catalog
-        self._upstreams = upstreams
-        self._policy = policy
-        self._audit = audit
-        self._metrics = metrics
-        self._clock = clock
+        self._means = _Means(catalog, upstreams, policy, audit, metrics, clock)
 
-    async def relay(
-        self, ctx: TenantContext, caller: Caller, *, method: str, params: bytes
-    ) -> AsyncGenerator[RelayMessage, None]:
-        """Send a request: what comes on the way, then exactly one Result or Failure. Closing it early cancels.
+    def relay(self, ctx: TenantContext, caller: Caller, *, method: str, params: bytes) -> Messages:
+        """Send a request: what comes on the way, then exactly one Result or Failure. `aclose` before that cancels.
+
+        Reading it raises:
 
         Raises:
             PromptUnknown, ResourceUnknown, MethodUnknown: It leads nowhere.
@@ -63,48 +70,7 @@ class Requests:
             RelayError: The backend could not be reached or did not keep to the protocol.
             StorageUnavailable: The tenant's backends cannot be read.
         """
-        try:
-            aim = await find_aim(self._catalog, ctx, method, params)
-        except ParametersUnusable as fault:
-            yield Failure(INVALID_PARAMS, f"Invalid params: {fault}")
-            return
-        if not self._policy.permits(ctx, aim.route.backend):
-            raise MethodUnknown(method)
-        if caller.only_backend is not None and caller.only_backend != aim.route.backend.id:
-            yield Failure(INVALID_PARAMS, STATE_ELSEWHERE)
-            return
-        self._policy.admit(ctx)
-        started = self._clock.monotonic()
-        outcome = "cancelled"
-        exchange: Exchange | None = None
-        start = partial(self._begin, ctx, caller, aim)
-        try:
-            begun = await start()
-            if isinstance(begun, Result | Failure):
-                final = begun
-            else:
-                exchange = begun
-                while not isinstance(message := await exchange.receive(), Result | Failure):
-                    yield message
-                final = message
-            required = find_input_required(final, caller)
-            if required is not None:
-                rounds = InputRounds(aim.route.backend, caller, aim.request, start)
-                async with aclosing(rounds.run(required)) as messages:
-                    async for message in messages:
-                        yield message
-                final = rounds.final
-            final = self._settle(aim, final)
-            outcome = "error" if isinstance(final, Failure) else "ok"
-            yield final
-        except GatewayError as error:
-            outcome = type(error).__name__
-            raise
-        finally:
-            self._policy.leave(ctx)
-            self._record(ctx, aim, outcome, self._clock.monotonic() - started)
-            if exchange is not None:
-                await exchange.close()
+        return _Relayed(self._means, ctx, caller, method, params)
 
     async def notify(self, ctx: TenantContext, caller: Caller, *, method: str, params: bytes) -> None:
         """Pass on a notification that the gateway does not know, where it is clear to whom; else nobody gets it.
@@ -112,39 +78,66 @@ class Requests:
         Raises:
             StorageUnavailable: The tenant's backends cannot be read.
         """
-        backend = await self._catalog.find_only_backend(ctx)
-        if backend is not None and self._policy.permits(ctx, backend):
+        backend = await self._means.catalog.find_only_backend(ctx)
+        if backend is not None and self._means.policy.permits(ctx, backend):
             try:
-                await self._upstreams.tell(backend, ctx.principal.user_id, caller, method, params)
+                await self._means.upstreams.tell(backend, ctx.principal.user_id, caller, method, params)
             except RelayError:
                 return  # nobody waits for an answer
 
-    async def _begin(self, ctx: TenantContext, caller: Caller, aim: Aim) -> Exchange | Result | Failure:
-        backend, user_id = aim.route.backend, ctx.principal.user_id
-        if aim.request.method == UNSUBSCRIBE and not self._upstreams.is_exclusive(backend, user_id, caller):
+
+class _Relayed(Conversation):
+    """One of them."""
+
+    _aim: Aim
+
+    def __init__(self, means: "_Means", ctx: TenantContext, caller: Caller, method: str, params: bytes) -> None:
+        super().__init__(ctx, caller, means.policy, means.clock)
+        self._means = means
+        self._method = method
+        self._params = params
+
+    async def _prepare(self) -> tuple[Backend, UpstreamRequest] | Failure:
+        try:
+            aim = self._aim = await find_aim(self._means.catalog, self.ctx, self._method, self._params)
+        except ParametersUnusable as fault:
+            return Failure(INVALID_PARAMS, f"Invalid params: {fault}")
+        backend = aim.route.backend
+        if not self._means.policy.permits(self.ctx, backend):
+            raise MethodUnknown(self._method)
+        if self.caller.only_backend is not None and self.caller.only_backend != backend.id:
+            return Failure(INVALID_PARAMS, STATE_ELSEWHERE)
+        return backend, aim.request
+
+    async def _send(self, backend: Backend, request: UpstreamRequest) -> Exchange | Result | Failure:
+        user_id, upstreams = self.ctx.principal.user_id, self._means.upstreams
+        if request.method == UNSUBSCRIBE and not upstreams.is_exclusive(backend, user_id, self.caller):
             return _DONE  # others on this session may be subscribed too; ours is filtered by whoever passes updates on
-        on_change = self._catalog.on_change_of(backend)
-        return await self._upstreams.start(backend, user_id, caller, aim.request, on_change=on_change)
+        on_change = self._means.catalog.on_change_of(backend)
+        return await upstreams.start(backend, user_id, self.caller, request, on_change=on_change)
 
-    def _settle(self, aim: Aim, message: Result | Failure) -> Result | Failure:
+    def _settle(self, final: Result | Failure) -> Result | Failure:
         """A backend of 2026-07-28 takes subscriptions with `subscriptions/listen` and not by this method."""
-        if isinstance(message, Failure) and message.code == METHOD_NOT_FOUND:
-            introduction = self._upstreams.find_introduction(aim.route.backend)
+        if isinstance(final, Failure) and final.code == METHOD_NOT_FOUND:
+            introduction = self._means.upstreams.find_introduction(self._aim.route.backend)
             takes_them = introduction is not None and introduction.flag("resources", "subscribe")
-            if takes_them and aim.request.method in (SUBSCRIBE, UNSUBSCRIBE):
+            if takes_them and self._method in (SUBSCRIBE, UNSUBSCRIBE):
                 return _DONE
-        return message
+        return final
 
-    def _record(self, ctx: TenantContext, aim: Aim, outcome: str, seconds: float) -> None:
-        method = aim.request.method
-        self._metrics.request_relayed(method if aim.target else "other", outcome)
-        if method == COMPLETE:
+    def _outcome_of(self, final: Result | Failure) -> str:
+        return "error" if isinstance(final, Failure) else "ok"
+
+    def _record(self, outcome: str, seconds: float) -> None:
+        aim, ctx = self._aim, self.ctx
+        self._means.metrics.request_relayed(self._method if aim.target else "other", outcome)
+        if self._method == COMPLETE:
             return  # one per key that somebody presses
-        self._audit.record(
+        self._means.audit.record(
             "request.relayed",
             tenant_id=ctx.tenant.id,
             user_id=ctx.principal.user_id,
-            method=method,
+            method=self._method,
             target=aim.target,
             backend=aim.route.backend.name,
             outcome=outcome,

@@ -48,24 +48,37 @@ TOKENS_LIMIT: Final = 10**9
 OTHER: Final = ("(other)", "(other)")
 
 
+class _Tally:
+    """What is yet to be added to one counter. The library's own `inc` takes a lock, and with several workers a file."""
+
+    __slots__ = ("count", "counter")
+
+    def __init__(self, counter: Counter) -> None:
+        self.counter = counter
+        self.count = 0
+
+
 class Metrics:
-    """The counters that rooms are given; children are looked up once, so that the hot path only adds."""
+    """The counters that rooms are given; children are looked up once, so that the hot path only adds.
+
+    What is counted for every call is added up here first and handed over by `settle`: once a second, and for a page.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         """`folder` is where the workers keep their counts when there are several."""
         self._folder = folder
-        self._calls: dict[tuple[str, str], Counter] = {}
+        self._calls: dict[tuple[str, str], _Tally] = {}
         self._seconds: dict[str, Histogram] = {}
-        self._responses: dict[tuple[str, int], Counter] = {}
+        self._responses: dict[tuple[str, int], _Tally] = {}
         self._assistants: set[tuple[str, str]] = set()
 
     def tool_called(self, surface: str, outcome: str, seconds: float) -> None:
         """Count one tool call. `outcome` is ok, tool_error or a RelayError's name."""
         key = (surface, outcome)
-        counter = self._calls.get(key)
-        if counter is None:
-            counter = self._calls[key] = TOOL_CALLS.labels(surface, outcome)
-        counter.inc()
+        tally = self._calls.get(key)
+        if tally is None:
+            tally = self._calls[key] = _Tally(TOOL_CALLS.labels(surface, outcome))
+        tally.count += 1
         histogram = self._seconds.get(surface)
         if histogram is None:
             histogram = self._seconds[surface] = TOOL_SECONDS.labels(surface)
@@ -78,10 +91,18 @@ class Metrics:
     def responded(self, surface: str, status: int) -> None:
         """Count one HTTP response."""
         key = (surface, status)
-        counter = self._responses.get(key)
-        if counter is None:
-            counter = self._responses[key] = RESPONSES.labels(surface, str(status))
-        counter.inc()
+        tally = self._responses.get(key)
+        if tally is None:
+            tally = self._responses[key] = _Tally(RESPONSES.labels(surface, str(status)))
+        tally.count += 1
+
+    def settle(self) -> None:
+        """Hand over what was added up."""
+        for tallies in (self._calls, self._responses):
+            for tally in tallies.values():
+                if tally.count:
+                    tally.counter.inc(tally.count)
+                    tally.count = 0
 
     def holds_tasks(self, number: int) -> None:
         """Note how many tasks this worker holds now."""
@@ -107,6 +128,7 @@ class Metrics:
 
     def page(self, *, tenant: str | None = None) -> bytes:
         """The metrics of all workers in the Prometheus text format; with `tenant`, nothing that names another one."""
+        self.settle()
         if self._folder is None:
             return generate_latest(_Shown(REGISTRY, tenant))
         merged = CollectorRegistry()

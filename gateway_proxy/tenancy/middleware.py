@@ -1,5 +1,7 @@
 """Puts the TenantContext into a request's state, behind `RequireScope`. Pure ASGI; reads no header and no argument."""
 
+from collections.abc import Awaitable
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway_proxy.domain.tenant import TenantContext
@@ -12,11 +14,12 @@ class ResolveTenant:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """The awaitable of the surface, whose scope now has the context."""
         if scope["type"] == "http":
             state = scope["state"]
             state["tenant_context"] = resolve_tenant_context(state["principal"], state["tenant"])
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)
 
 
 def get_tenant_context(scope: Scope) -> TenantContext:

@@ -142,6 +142,9 @@ async def test_counts_of_two_workers_add_up_and_outlive_a_worker(topology: Topol
     async with Fresh(token) as http:
         for _ in range(2 * ROUNDS):
             assert text_of(await Wire(http, f"{base}/mcp").call("demo__add", {"a": 1, "b": 1})) == "2"
+    async with asyncio.timeout(10):  # each worker hands its counts over once a second
+        while count(await scrape(topology), calls) < 2 * ROUNDS:
+            await asyncio.sleep(0.2)
     pages = [await scrape(topology) for _ in range(6)]
     assert [count(page, calls) for page in pages] == [2 * ROUNDS] * 6
     assert count(pages[0], r'gateway_tool_call_seconds_count\{surface="mcp"\}') == 2 * ROUNDS

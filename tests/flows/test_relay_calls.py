@@ -194,8 +194,8 @@ async def test_closing_a_call_cancels_it_at_the_backend(is_streaming: bool) -> N
     assert note["params"]["requestId"] == asked["id"]
 
 
-async def test_leaving_the_generator_after_its_first_message_cancels_the_call() -> None:
-    """The surface closes the generator when its client leaves."""
+async def test_leaving_a_call_after_its_first_message_cancels_it() -> None:
+    """The surface closes the messages when its client leaves."""
     gone = asyncio.Event()
 
     async def hangs(http: Http) -> None:
@@ -210,6 +210,22 @@ async def test_leaving_the_generator_after_its_first_message_cancels_the_call() 
         await messages.aclose()
         async with asyncio.timeout(5):
             await gone.wait()
+        await messages.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await anext(messages)
+    assert [event["outcome"] for event in relay.recorder.events if event["event"] == "tool.called"] == ["cancelled"]
+
+
+async def test_a_call_is_recorded_once_and_before_its_outcome_is_known() -> None:
+    """ADR 12: whoever hears of a result may rely on its record, without reading on."""
+    async with serve(demo_backend()) as url, open_relay([http_backend(url)]) as relay:
+        await relay.names()
+        messages = relay.calls.call(make_context(), LEGACY, name="calc__count", params=b'{"name":"x"}')
+        assert isinstance(await anext(messages), Result)
+        assert relay.recorder.outcomes == [("mcp", "ok")]
+        await messages.aclose()
+        assert [message async for message in messages] == []
+        assert relay.recorder.outcomes == [("mcp", "ok")]
 
 
 async def test_an_upstream_session_is_opened_once_and_kept_per_user() -> None:
@@ -483,15 +499,15 @@ async def test_a_tenant_has_a_bounded_number_of_calls_under_way() -> None:
         await http.result(text("done"))
 
     async with serve(McpBackend(tools={"waits": waits})) as url, open_relay([http_backend(url)]) as relay:
-        relay.calls._policy._limit = 2
+        relay.calls._means.policy._limit = 2
         running = [asyncio.create_task(call(relay, "calc__waits")) for _ in range(2)]
-        while len(relay.calls._policy._under_way) == 0 or relay.calls._policy._under_way["t1"] < 2:
+        while len(relay.calls._means.policy._under_way) == 0 or relay.calls._means.policy._under_way["t1"] < 2:
             await asyncio.sleep(0.002)
         with pytest.raises(RateLimited):
             await call(relay, "calc__waits")
         release.set()
         assert [texts(m) for m in await asyncio.gather(*running)] == [["done"], ["done"]]
-        assert relay.calls._policy._under_way == {}
+        assert relay.calls._means.policy._under_way == {}
 
 
 async def test_params_that_are_no_object_are_the_callers_fault() -> None:

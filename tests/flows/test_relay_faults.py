@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -17,7 +17,7 @@ from gateway_proxy.domain.errors import (
     StorageUnavailable,
 )
 from gateway_proxy.domain.session import UpstreamSessionRecord
-from gateway_proxy.router.messages import Failure, Notification, RelayMessage, Result
+from gateway_proxy.router.messages import Failure, Messages, Notification, Result
 from tests.flows.test_relay_calls import call, texts
 from tests.support.clock import FakeClock
 from tests.support.mcp_backends import Http, McpBackend, demo_backend, echo, serve, text
@@ -203,7 +203,7 @@ async def test_a_silent_backend_is_left_when_its_time_is_over(is_streaming: bool
             await asyncio.sleep(0.005)
 
 
-async def _read_on(messages: AsyncGenerator[RelayMessage, None], clock: FakeClock) -> None:
+async def _read_on(messages: Messages, clock: FakeClock) -> None:
     async for _ in messages:
         clock.advance(149)
 

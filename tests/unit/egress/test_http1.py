@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway_proxy.domain.alarms import Alarms
 from gateway_proxy.domain.errors import ConnectFailed, EgressError, ReplyBroken, ReplyTimedOut, ReplyTooLarge
 from gateway_proxy.egress.exchange import RequestHeaders
 from gateway_proxy.egress.http1 import Http1Connection
@@ -172,9 +173,9 @@ class Still:
 
 
 async def test_a_time_out_counts_from_the_last_piece() -> None:
-    """One timer serves all waits of a reply, so a stream may last longer than its time-out."""
+    """Every wait has its own time, so a stream may last longer than its time-out."""
     loop = asyncio.get_running_loop()
-    reply = Http1Reply(Still(), "name.test", loop)
+    reply = Http1Reply(Still(), "name.test", loop, Alarms())
     started = loop.time()
     for _ in range(15):
         loop.call_later(0.05, reply.append, b"x")
@@ -188,7 +189,7 @@ async def test_a_time_out_counts_from_the_last_piece() -> None:
 
 async def test_pieces_that_came_together_are_read_together() -> None:
     """performance.md: one read of the provider is one write to the client."""
-    reply = Http1Reply(Still(), "name.test", asyncio.get_running_loop())
+    reply = Http1Reply(Still(), "name.test", asyncio.get_running_loop(), Alarms())
     for piece in (b"a", b"b", b"c"):
         reply.append(piece)
     reply.complete()
@@ -312,7 +313,7 @@ def test_no_bytes_whatever_break_the_parser_or_yield_more_than_was_sent(
 
 async def _feed(data: bytes, cuts: list[int], is_eof: bool) -> None:
     freed: list[Http1Connection] = []
-    connection = Http1Connection("h", "h", freed.append, lambda _: None)
+    connection = Http1Connection("h", "h", freed.append, lambda _: None, Alarms())
     transport = SinkTransport()
     connection.connection_made(transport)
     reply = connection.start("GET", "/", HEADERS, b"")

@@ -5,6 +5,7 @@ import weakref
 
 from starlette.types import Message
 
+from gateway_proxy.domain.alarms import Alarms
 from gateway_proxy.domain.clock import SystemClock
 from gateway_proxy.mcp_endpoint.config import EndpointLimits
 from gateway_proxy.mcp_endpoint.exchange import Exchange
@@ -34,7 +35,7 @@ async def test_an_exchange_that_has_ended_is_freed_at_once() -> None:
     """Security F12, F13: memory comes back when streams are dropped, not when the collector comes by."""
     gc.disable()
     try:
-        holder = Holder(Exchange(receive, send, SystemClock(), EndpointLimits()))
+        holder = Holder(Exchange(receive, send, SystemClock(), EndpointLimits(), Alarms()))
         holder.exchange.begin_serving(holder.is_welcome)
         left = weakref.ref(holder)
         await holder.exchange.close()

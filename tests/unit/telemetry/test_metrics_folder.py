@@ -17,6 +17,7 @@ metrics = Metrics(Path(sys.argv[1]))
 metrics.holds_tasks(int(sys.argv[2]))
 for _ in range(int(sys.argv[2])):
     metrics.tool_called("mcp", "ok", 0.01)
+metrics.settle()
 if len(sys.argv) > 3:
     sys.stdout.write(metrics.page().decode())
 else:
