@@ -5,7 +5,7 @@ configuration it stands; a credential that would stand for two tenants stands fo
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
@@ -35,7 +35,7 @@ SEEN_KEPT: Final = 10_000
 _NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,28}\Z")
 
-Headers = Iterable[tuple[bytes, bytes]]
+Headers = Collection[tuple[bytes, bytes]]
 
 
 class KeyChain:

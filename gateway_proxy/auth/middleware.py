@@ -4,7 +4,7 @@ What a principal may do inside the surface is not decided here.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -74,11 +74,13 @@ LIMITED: Final = Refusal(429, "rate_limit_exceeded", "Too many unknown keys came
 class Verifier(Protocol):
     """Who finds out who sent a request: `TokenVerifier`, or on /v1 `KeyChain`."""
 
-    def recall(self, headers: Iterable[tuple[bytes, bytes]], *, alternates: Collection[bytes]) -> VerifiedToken | None:
+    def recall(
+        self, headers: Collection[tuple[bytes, bytes]], *, alternates: Collection[bytes]
+    ) -> VerifiedToken | None:
         """The caller, if `verify_request` would say so without waiting for anything; None decides nothing."""
 
     async def verify_request(
-        self, headers: Iterable[tuple[bytes, bytes]], *, alternates: Collection[bytes], address: str | None
+        self, headers: Collection[tuple[bytes, bytes]], *, alternates: Collection[bytes], address: str | None
     ) -> VerifiedToken:
         """The caller behind the one credential in raw ASGI headers; `address` is where the request came from.
 

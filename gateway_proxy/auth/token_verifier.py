@@ -8,7 +8,7 @@ scope may not be put here.
 import asyncio
 import contextlib
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -65,7 +65,7 @@ class TokenVerifier:
         self._notes: set[asyncio.Task[None]] = set()
 
     def recall(
-        self, headers: Iterable[tuple[bytes, bytes]], *, alternates: Collection[bytes] = ()
+        self, headers: Collection[tuple[bytes, bytes]], *, alternates: Collection[bytes] = ()
     ) -> VerifiedToken | None:
         """The caller whom a decision in the cache admits; see `auth.middleware.Verifier`."""
         try:
@@ -97,7 +97,7 @@ class TokenVerifier:
 
     async def verify_request(
         self,
-        headers: Iterable[tuple[bytes, bytes]],
+        headers: Collection[tuple[bytes, bytes]],
         *,
         alternates: Collection[bytes] = (),
         address: str | None = None,

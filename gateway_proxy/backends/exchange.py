@@ -141,7 +141,9 @@ class Exchange:
                 message = self._take(self._queue.popleft())
                 if message is not None:
                     return message
-            if await self._read_more():
+            if self._parser is None:
+                await self._read_json()
+            elif await self._read_more(self._parser):
                 return Pause()
 
     def _count(self, error: RelayError) -> None:
@@ -165,24 +167,27 @@ class Exchange:
         self._session.cancel(self._request_id)
 
     # --- reading --------------------------------------------------------------------------------------------------
-    async def _read_more(self) -> bool:
+    async def _read_json(self) -> None:
+        """Read the one JSON document of the reply into the queue."""
+        if self._content_type != "application/json":
+            raise self._misbehaved("the response is neither JSON nor an event stream")
+        left = self._deadline.left(self._session.backend_name)
+        self._decode(await self._reply.read(limit=RESULT_LIMIT, timeout=left))
+        for envelope in self._queue:
+            if not envelope.method:
+                return
+        raise self._misbehaved("the answer to a request holds no response")
+
+    async def _read_more(self, parser: SseParser) -> bool:
         """Read what comes next into the queue. True when the stream ended early and will be resumed the next time."""
         left = self._deadline.left(self._session.backend_name)
-        if self._parser is None:
-            if self._content_type != "application/json":
-                raise self._misbehaved("the response is neither JSON nor an event stream")
-            body = await self._reply.read(limit=RESULT_LIMIT, timeout=left)
-            self._decode(body)
-            if not any(not envelope.method for envelope in self._queue):
-                raise self._misbehaved("the answer to a request holds no response")
-            return False
         if self._is_paused:
             self._is_paused = False
             await self._resume()
             return False
         chunk = await self._read_chunk(left)
         if chunk is None:
-            events = self._parser.finish()
+            events = parser.finish()
             if not events:
                 self._check_resumable()
                 self._is_paused = True
@@ -192,7 +197,7 @@ class Exchange:
             if self._received > STREAM_LIMIT:
                 raise ResultTooLarge(self._session.backend_name, STREAM_LIMIT)
             try:
-                events = self._parser.feed(chunk)
+                events = parser.feed(chunk)
             except EventTooLarge:
                 raise ResultTooLarge(self._session.backend_name, RESULT_LIMIT) from None
         for event in events:

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -34,9 +34,8 @@ _HEADER_TEXT: Final = re.compile(r"[\t\x20-\x7e]*")
 GATEWAY_INFO: Final = b'{"name":"gateway-proxy","version":"1"}'
 
 
-@dataclass(slots=True)
-class UpstreamRequest:
-    """One request for a backend, not yet bound to an upstream session.
+class UpstreamRequest(msgspec.Struct):
+    """One request for a backend, not yet bound to an upstream session. A Struct, because every call makes one.
 
     `fields` are the members of `params` with their raw values, names already those of the backend; `meta` the members
     of `_meta` without the progress token, which is `progress_token` (raw JSON, empty when the caller sent none).
@@ -47,7 +46,7 @@ class UpstreamRequest:
     fields: Fields
     meta: Fields | None = None
     progress_token: bytes = b""
-    param_headers: list[tuple[str, str]] = field(default_factory=list)
+    param_headers: list[tuple[str, str]] = []
 
     def write_params(self, token: bytes, *, modern: bool, caller: Caller, capabilities: bytes) -> bytes:
         """The params for one upstream session. `token` is our progress token, used only if the caller sent one."""
@@ -81,13 +80,19 @@ def read_request(method: str, params: bytes, *, replace: dict[str, str] | None =
     """
     fields = read_fields(params) if params else {}
     for name, text in (replace or {}).items():
-        fields[name] = Raw(quote(text))
+        fields[name] = _quoted(text)
     raw_meta = fields.pop("_meta", None)
     if raw_meta is None or bytes(raw_meta) == b"null":
         return UpstreamRequest(method, fields)
     meta = read_fields(raw_meta)
     token = meta.pop("progressToken", None)
     return UpstreamRequest(method, fields, meta, raw_bytes(token) if token is not None else b"")
+
+
+@lru_cache(maxsize=4096)
+def _quoted(text: str) -> Raw:
+    """Names are few and come again with every call."""
+    return Raw(quote(text))
 
 
 def header_value(text: str) -> str:

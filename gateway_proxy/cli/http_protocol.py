@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway_proxy.cli.alarmed_loop import AlarmedLoop
 from gateway_proxy.cli.one_write import OneWrite
 
 HEAD_BYTES: Final = 32 * 1024
@@ -33,6 +34,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.loop = AlarmedLoop.around(self.loop, self.server_state)
         self._is_in_head = False
         self._is_in_message = False
         self._is_productive = False

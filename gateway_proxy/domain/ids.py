@@ -33,6 +33,9 @@ def new_password() -> str:
     return secrets.token_urlsafe(15)
 
 
+_FIRST: Final = 10**11  # so that every number has twelve digits
+
+
 class IdSeries:
     """Ids for what there is one of per request: 80 bits chosen once, then a count; 32 hex characters like a row id.
 
@@ -43,8 +46,8 @@ class IdSeries:
 
     def __init__(self) -> None:
         self._prefix = secrets.token_hex(10)
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(_FIRST)
 
     def next(self) -> str:
         """The next id."""
-        return f"{self._prefix}{next(self._numbers):012x}"
+        return f"{self._prefix}{next(self._numbers)}"

@@ -35,7 +35,7 @@ class Http1Connection(asyncio.Protocol):
         self._on_free = on_free
         self._on_lost = on_lost
         self._alarms = alarms
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._reply: Http1Reply | None = None
@@ -58,7 +58,7 @@ class Http1Connection(asyncio.Protocol):
     def start(self, method: str, path: str, headers: RequestHeaders, body: bytes) -> Http1Reply:
         """Write one request and return its reply, whose head is still to come. The connection must be alive."""
         assert self._transport is not None
-        reply = self._reply = Http1Reply(self, self._host, self._loop, self._alarms)
+        reply = self._reply = Http1Reply(self, self._host, self.loop, self._alarms)
         self._head_bytes = 0
         self._unproductive = 0
         head = f"{method} {path} HTTP/1.1\r\nhost: {self._authority}\r\ncontent-length: {len(body)}\r\n"

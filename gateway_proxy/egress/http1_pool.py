@@ -85,11 +85,10 @@ class Http1Pool:
         if self._is_closed:
             connection.abort()
             return
-        loop = asyncio.get_running_loop()
-        connection.idle_since = loop.time()
+        connection.idle_since = connection.loop.time()
         self._idle.append(connection)
         if self._reaper is None:
-            self._reaper = loop.call_later(self._idle_timeout, self._reap)
+            self._reaper = connection.loop.call_later(self._idle_timeout, self._reap)
         self._wake_one()
 
     def _take_idle(self) -> Http1Connection | None:

@@ -102,7 +102,7 @@ class McpEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = read_headers(scope["headers"])
         if WITHOUT_PARAMETERS in scope:
-            headers.parameters = None
+            headers.takes_parameters = False
         post = Post(
             Exchange(receive, send, self._clock, self._limits, self._alarms),
             headers,
@@ -140,7 +140,7 @@ class McpEndpoint:
         return len(self._calls_in_flight)
 
     async def _serve(self, scope: Scope, post: Post) -> None:
-        origin = post.headers.values.get(h.ORIGIN)
+        origin = post.headers.value(h.ORIGIN)
         if origin is not None and (post.headers.duplicated == "origin" or not self._is_allowed_origin(origin)):
             raise Refusal(403, wire.INVALID_REQUEST, "Origin: not allowed here")
         if self._is_still_welcome is not None:

@@ -155,16 +155,16 @@ def _classify(envelope: Envelope) -> ClientMessage:
     if envelope.jsonrpc != "2.0":
         raise _invalid('jsonrpc: expected "2.0"')
     method = envelope.method
-    if isinstance(method, msgspec.UnsetType):
+    if method is msgspec.UNSET:
         return _as_response(envelope)
     if not method or len(method) > MAX_METHOD_CHARACTERS or not method.isprintable():
         raise _invalid(f"method: expected 1 to {MAX_METHOD_CHARACTERS} printable characters")
-    params = b"{}" if isinstance(envelope.params, msgspec.UnsetType) else bytes(envelope.params)
-    if params == b"null":
+    params = b"{}" if envelope.params is msgspec.UNSET else bytes(envelope.params)
+    if not params.startswith(b"{"):
+        if params != b"null":
+            raise _invalid("params: expected an object")
         params = b"{}"
-    elif params[:1] != b"{":
-        raise _invalid("params: expected an object")
-    if isinstance(envelope.id, msgspec.UnsetType):
+    if envelope.id is msgspec.UNSET:
         return ClientNotification(method, params)
     return Request(checked_id(bytes(envelope.id)), method, params)
 
@@ -185,9 +185,7 @@ def _as_response(envelope: Envelope) -> ClientResponse:
 
 def checked_id(raw: bytes) -> bytes:
     """The id, if it is a string or an integer (MCP: never null; JSON-RPC 2.0 §4: no fractions)."""
-    is_string = raw[:1] == b'"'
-    is_integer = (raw[1:] if raw[:1] == b"-" else raw).isdigit()
-    if not (is_string or is_integer):
+    if not (raw.isdigit() or raw.startswith(b'"') or (raw.startswith(b"-") and raw[1:].isdigit())):
         raise _invalid("id: expected a string or an integer")
     if len(raw) > MAX_ID_BYTES:
         raise _invalid(f"id: longer than {MAX_ID_BYTES} bytes")

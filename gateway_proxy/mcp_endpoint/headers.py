@@ -1,11 +1,11 @@
-"""The request headers that Streamable HTTP gives a meaning to, read in one pass over the raw list.
+"""The request headers that Streamable HTTP gives a meaning to, looked up in the raw list.
 
 Values are only read here; whether they fit the message is for the legs.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -18,9 +18,6 @@ AUTHORIZATION: Final = b"authorization"
 PARAMETER: Final = b"mcp-param-"
 
 _SINGLE: Final = frozenset({PROTOCOL_VERSION, SESSION_ID, METHOD, NAME, ORIGIN})
-_READ: Final = _SINGLE | {
-    b"accept", b"content-type", b"content-length", b"content-encoding", b"last-event-id", AUTHORIZATION,
-}  # fmt: skip
 
 _JSON_RANGES: Final = ("application/json", "application/*", "*/*")
 _SSE_RANGES: Final = ("text/event-stream", "text/*", "*/*")
@@ -32,18 +29,24 @@ _WEIGHT: Final = re.compile(r"(?:^|;)\s*q\s*=\s*([01](?:\.[0-9]*)?)\s*(?:;|$)")
 class McpHeaders:
     """What was sent. `duplicated` names the first header that came twice though it must not.
 
-    `parameters` are the `mcp-param-*` headers as text; one that came twice is None. None altogether where they do not
-    exist (stdio).
+    White space around a value does not belong to it (RFC 9110 §5.5), and not every server takes it away; `value` does.
+    `takes_parameters` is False where `mcp-param-*` headers do not exist (stdio).
     """
 
-    values: dict[bytes, bytes]
+    raw: Sequence[tuple[bytes, bytes]]
+    values: Mapping[bytes, bytes]
     duplicated: str | None
-    parameters: dict[str, str | None] | None = field(default_factory=dict)
+    takes_parameters: bool = True
+
+    def value(self, name: bytes) -> bytes | None:
+        """One value."""
+        value = self.values.get(name)
+        return None if value is None else value.strip(b" \t")
 
     def text(self, name: bytes) -> str | None:
         """One value as text; bytes outside ASCII are kept apart from each other (latin-1)."""
         value = self.values.get(name)
-        return None if value is None else value.decode("latin-1")
+        return None if value is None else value.strip(b" \t").decode("latin-1")
 
     @property
     def accept(self) -> "Acceptable":
@@ -53,37 +56,43 @@ class McpHeaders:
     @property
     def has_json_body(self) -> bool:
         """Whether the body says it is JSON, and plain."""
-        encoding = self.values.get(b"content-encoding", b"identity").strip().lower()
-        return encoding == b"identity" and is_json_type(self.values.get(b"content-type", b""))
+        encoding = self.values.get(b"content-encoding")
+        is_plain = encoding is None or encoding.strip().lower() == b"identity"
+        return is_plain and is_json_type(self.values.get(b"content-type", b""))
 
     @property
     def content_length(self) -> int | None:
         """The declared size of the body; None when chunked, undeclared or nonsense (then the bytes are counted)."""
-        value = self.values.get(b"content-length", b"")
+        value = self.values.get(b"content-length", b"").strip(b" \t")
         return int(value) if value.isdigit() and len(value) < 20 else None
 
-
-def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> McpHeaders:
-    """Pick out what matters. Of a repeated `Accept` all count; of any other repeated header the first.
-
-    White space around a value does not belong to it (RFC 9110 §5.5), and not every server takes it away.
-    """
-    values: dict[bytes, bytes] = {}
-    duplicated: str | None = None
-    parameters: dict[str, str | None] = {}
-    for name, value in raw:
-        if name not in _READ:
+    def parameters(self) -> dict[str, str | None] | None:
+        """The `mcp-param-*` headers as text; one that came twice is None. None altogether where they do not exist."""
+        if not self.takes_parameters:
+            return None
+        found: dict[str, str | None] = {}
+        for name, value in self.raw:
             if name.startswith(PARAMETER):
                 named = name.decode("latin-1")
-                parameters[named] = None if named in parameters else value.strip(b" \t").decode("latin-1")
-            continue
+                found[named] = None if named in found else value.strip(b" \t").decode("latin-1")
+        return found
+
+
+def read_headers(raw: Sequence[tuple[bytes, bytes]]) -> McpHeaders:
+    """Find what matters. Of a repeated `Accept` all count; of any other repeated header the first."""
+    values = dict(raw)
+    if len(values) == len(raw):
+        return McpHeaders(raw, values, None)
+    values = {}
+    duplicated: str | None = None
+    for name, value in raw:
         if name not in values:
-            values[name] = value.strip(b" \t")
+            values[name] = value
         elif name == b"accept":
             values[name] += b"," + value
         elif name in _SINGLE and duplicated is None:
             duplicated = name.decode("ascii")
-    return McpHeaders(values, duplicated, parameters)
+    return McpHeaders(raw, values, duplicated)
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,25 +129,24 @@ class KeptStreams:
 
 
 class KeptStream:
-    """The events of one call: remembered, then logged. Fits `exchange.Keeper`."""
+    """The events of one call: remembered, then logged. Fits `exchange.Keeper`. Most calls never begin their stream."""
+
+    number = size = 0
+    is_admitted = False
+    _count = _logged_bytes = 0
+    _is_over = _is_written_behind = False
+    _grown: asyncio.Event | None = None
+    _events: deque[tuple[int, bytes]]
 
     def __init__(self, streams: KeptStreams, session: SessionRecord, exchange: Exchange, request_id: bytes) -> None:
         self.session = session
-        self.number = 0
-        self.size = 0
-        self.is_admitted = False
         self._streams = streams
         self._exchange: Exchange | None = exchange
         self._request_id = request_id
-        self._events: deque[tuple[int, bytes]] = deque()
-        self._count = 0
-        self._is_over = False
-        self._is_written_behind = False
-        self._logged_bytes = 0
-        self._grown: asyncio.Event | None = None
 
     def begin(self) -> bytes:
         """The priming event: an id to come back with before anything was said, and when to come back."""
+        self._events = deque()
         self.number = self._streams.register(self)
         return sse.priming(self._event_id(0), self._streams.limits.reconnect_ms)
 

@@ -180,7 +180,7 @@ class LegacyLeg:
         caller = caller_of(post, session)
         messages = self._tool_calls.call(post.ctx, caller, name=parameters.name, params=request.params)
         try:
-            await self._follow(post, request, session, messages)
+            await self._follow(post, request, session, caller, messages)
         except ToolUnknown as error:
             result = _unknown_tool_result(error.name)
             await finish(post.exchange, post.accept, (200, wire.result_message(request.id, result)))
@@ -190,7 +190,7 @@ class LegacyLeg:
         caller = caller_of(post, session)
         messages = self._requests.relay(post.ctx, caller, method=request.method, params=request.params)
         try:
-            await self._follow(post, request, session, messages)
+            await self._follow(post, request, session, caller, messages)
         except ResourceUnknown as error:
             data = wire.to_json({"uri": error.uri})
             raise Refusal(200, wire.RESOURCE_NOT_FOUND, "Resource not found", data) from None
@@ -200,6 +200,7 @@ class LegacyLeg:
         post: Post,
         request: Request,
         session: SessionRecord | None,
+        caller: Caller,
         messages: Messages,
     ) -> None:
         """Write what a request yields; within a session it can be cancelled, and its client be asked."""
@@ -216,7 +217,7 @@ class LegacyLeg:
             post.exchange.keeper = self._kept_streams.of_call(session, post.exchange, request.id)
         key = self._calls_in_flight.add(session.id, request.id, post.exchange)
         try:
-            if can_be_asked(post, session):
+            if caller.relays_server_requests:
                 with self._questions.of_call(session) as questions:
                     await relay_call(post.exchange, post.accept, messages, answer, questions)
             else:

@@ -54,7 +54,7 @@ class Listening:
             SessionLimitReached: The user, or this worker, holds as many streams as it may.
             StorageUnavailable: The event log cannot be reached.
         """
-        place = read_place(post.headers.values.get(b"last-event-id"))
+        place = read_place(post.headers.value(b"last-event-id"))
         issued = ((h.SESSION_ID, session.id.encode("ascii")),)
         with self._streams.holding(session.tenant_id, session.user_id, session.id, post.exchange):
             post.exchange.begin_serving(is_welcome)

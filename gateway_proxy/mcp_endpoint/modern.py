@@ -293,7 +293,7 @@ def _read_caller(headers: McpHeaders, request: Request) -> Caller:
         capabilities_json=capabilities,
         modern=True,
         relays_server_requests=request.method in ASKING,
-        param_headers=headers.parameters,
+        param_headers=headers.parameters(),
     )
 
 

@@ -138,10 +138,12 @@ def optional_object(value: MaybeRaw, name: str) -> bytes:
     Raises:
         Refusal: -32602 when it is anything else.
     """
-    if isinstance(value, msgspec.UnsetType) or bytes(value) == b"null":
+    if value is msgspec.UNSET:
         return b"{}"
     raw = bytes(value)
-    if raw[:1] != b"{":
+    if not raw.startswith(b"{"):
+        if raw == b"null":
+            return b"{}"
         raise invalid_parameters(f"{name}: expected an object")
     return raw
 

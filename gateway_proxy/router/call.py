@@ -205,7 +205,7 @@ class _ToolCall(Conversation):
             tool=route.name,
             backend=route.backend.name,
             outcome=outcome,
-            milliseconds=round(seconds * 1000, 1),
+            milliseconds=int(seconds * 10_000) / 10,  # `round` takes six times as long
         )
 
 
