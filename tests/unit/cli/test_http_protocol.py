@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import uvicorn
@@ -20,6 +21,14 @@ class Impatient(BoundedHttpProtocol):
     """The same with a clock that a test can wait for."""
 
     head_seconds = leaving_seconds = 0.2
+
+
+class Forgetful(BoundedHttpProtocol):
+    """The same with a keep-alive time that a test can wait for."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.timeout_keep_alive = 0.4
 
 
 async def answer(request: Request) -> Response:
@@ -67,6 +76,25 @@ async def test_ordinary_requests_follow_each_other_on_one_connection() -> None:
             body = b"x" * (3 * HEAD_BYTES)
             writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
             assert (await reader.readuntil(b"bytes")).startswith(b"HTTP/1.1 200")
+
+
+async def test_an_idle_connection_is_kept_for_its_time_and_a_busy_one_for_as_long_as_it_likes() -> None:
+    """RFC 9112 §9.5: the time counts from the last answer, whatever other connections do."""
+    async with running_server(Forgetful) as server:
+        reader, writer = await connect(server)
+        idle, idle_writer = await connect(server)
+        idle_writer.write(HEAD + b"\r\n")
+        await idle.readuntil(b"bytes")
+        for _ in range(5):
+            writer.write(HEAD + b"\r\n")
+            assert (await reader.readuntil(b"bytes")).startswith(b"HTTP/1.1 200")
+            await asyncio.sleep(0.15)
+        async with asyncio.timeout(0.1):
+            assert await idle.read() == b""
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        writer.close()
+        idle_writer.close()
 
 
 async def test_a_head_may_come_in_pieces() -> None:
