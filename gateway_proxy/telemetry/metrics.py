@@ -6,7 +6,8 @@ With several workers each process writes its own files into a folder (`metrics_f
 adds them up; with one worker the values live in memory.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,12 +25,22 @@ from prometheus_client.registry import Collector
 
 from gateway_proxy.telemetry.metrics_folder import held_still
 
+
+class BatchHistogram(Histogram):
+    """The library's histogram, which can also be given many observations at once."""
+
+    def observe_batch(self, counts: Sequence[int], total: float) -> None:
+        """`counts` by bucket, in the order of the bounds and the one without a bound last; `total` is their sum."""
+        self._sum.inc(total)
+        for bucket, count in zip(self._buckets, counts, strict=True):
+            if count:
+                bucket.inc(count)
+
+
 TOOL_CALLS: Final = Counter("gateway_tool_calls_total", "Tool calls by surface and outcome", ["surface", "outcome"])
-TOOL_SECONDS: Final = Histogram(
-    "gateway_tool_call_seconds",
-    "Time from routing a tool call to its result",
-    ["surface"],
-    buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300),
+_BOUNDS: Final = (0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300)
+TOOL_SECONDS: Final = BatchHistogram(
+    "gateway_tool_call_seconds", "Time from routing a tool call to its result", ["surface"], buckets=_BOUNDS
 )
 REQUESTS: Final = Counter("gateway_requests_total", "Other MCP requests relayed", ["method", "outcome"])
 RESPONSES: Final = Counter(
@@ -58,6 +69,21 @@ class _Tally:
         self.count = 0
 
 
+class _Times:
+    """The same for a histogram."""
+
+    __slots__ = ("counts", "histogram", "total")
+
+    def __init__(self, histogram: BatchHistogram) -> None:
+        self.histogram = histogram
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing is left to add."""
+        self.counts = [0] * (len(_BOUNDS) + 1)
+        self.total = 0.0
+
+
 class Metrics:
     """The counters that rooms are given; children are looked up once, so that the hot path only adds.
 
@@ -68,7 +94,7 @@ class Metrics:
         """`folder` is where the workers keep their counts when there are several."""
         self._folder = folder
         self._calls: dict[tuple[str, str], _Tally] = {}
-        self._seconds: dict[str, Histogram] = {}
+        self._seconds: dict[str, _Times] = {}
         self._responses: dict[tuple[str, int], _Tally] = {}
         self._assistants: set[tuple[str, str]] = set()
 
@@ -79,10 +105,11 @@ class Metrics:
         if tally is None:
             tally = self._calls[key] = _Tally(TOOL_CALLS.labels(surface, outcome))
         tally.count += 1
-        histogram = self._seconds.get(surface)
-        if histogram is None:
-            histogram = self._seconds[surface] = TOOL_SECONDS.labels(surface)
-        histogram.observe(seconds)
+        times = self._seconds.get(surface)
+        if times is None:
+            times = self._seconds[surface] = _Times(TOOL_SECONDS.labels(surface))
+        times.counts[bisect_left(_BOUNDS, seconds)] += 1
+        times.total += seconds
 
     def request_relayed(self, method: str, outcome: str) -> None:
         """Count one request that is no tool call. `method` is one of MCP's, or `other`; `outcome` as for tools."""
@@ -103,6 +130,10 @@ class Metrics:
                 if tally.count:
                     tally.counter.inc(tally.count)
                     tally.count = 0
+        for times in self._seconds.values():
+            if any(times.counts):
+                times.histogram.observe_batch(times.counts, times.total)
+                times.clear()
 
     def holds_tasks(self, number: int) -> None:
         """Note how many tasks this worker holds now."""

@@ -28,7 +28,7 @@ class Forgetful(BoundedHttpProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.timeout_keep_alive = 0.4
+        self.timeout_keep_alive: float = 0.4  # type: ignore[assignment] # whole seconds in its settings
 
 
 async def answer(request: Request) -> Response:
