@@ -41,9 +41,13 @@ AUTO: Final = b'"auto"'
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much one request may do. `rounds` are rounds with tools, `seconds` until no further one is begun."""
+    """How much one request may do. `rounds` are rounds with tools, `seconds` until no further one is begun.
+
+    `calls` is how many calls of ours the client allows in all; None is as many as the rest does.
+    """
 
     rounds: int = 8
+    calls: int | None = None
     calls_per_round: int = 16
     concurrent: int = 8
     seconds: float = 540.0
@@ -165,7 +169,13 @@ class AgentLoop:
     def _is_last(self) -> bool:
         """Whether the next turn must do without further calls of ours; those of made-up names count as ours."""
         spent = self._clock.monotonic() - self._started
-        return self._rounds >= self._request.budget.rounds or spent > self._request.budget.seconds
+        budget = self._request.budget
+        return self._rounds >= budget.rounds or spent > budget.seconds or self._calls_left() == 0
+
+    def _calls_left(self) -> int | None:
+        """How many calls the client still allows; None when it has set no limit."""
+        allowed = self._request.budget.calls
+        return None if allowed is None else max(0, allowed - self._calls)
 
     async def _ask(self, turn: _Round, sorter: CallSorter, *, is_last: bool) -> AsyncGenerator[list[LoopEvent], None]:
         request = TurnRequest(
@@ -216,9 +226,11 @@ class AgentLoop:
         outcomes: dict[str, ToolOutcome] = {}
         budget = self._request.budget
         own = sorter.own_calls
-        running = own[: budget.calls_per_round] if may_run else []
+        left = self._calls_left()
+        most = budget.calls_per_round if left is None else min(budget.calls_per_round, left)
+        running = own[:most] if may_run else []
         for call in own[len(running) :]:
-            allowed = f"at most {budget.calls_per_round} tool calls are run in one turn" if may_run else "no more calls"
+            allowed = f"at most {most} tool calls are run in this turn" if may_run else "no more calls"
             outcomes[call.id] = failed(f"this call was not run: {allowed}; ask again if you still need it")
         if running:
             self._rounds += 1
@@ -236,7 +248,9 @@ class AgentLoop:
         """A line for people. Where there are no tools (background tasks) it would end up in a title."""
         if not self._request.toolset.own:
             return []
-        note = f"[The limit of {self._request.budget.rounds} rounds of tool calls is reached.]"
+        budget = self._request.budget
+        limit = f"{budget.calls} tool calls" if self._calls_left() == 0 else f"{budget.rounds} rounds of tool calls"
+        note = f"[The limit of {limit} is reached.]"
         return [TextDelta(f"\n\n{note}" if any(turn.text) else note)]
 
     def _end(self, turn: _Round) -> LoopEnded:

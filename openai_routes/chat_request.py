@@ -48,7 +48,8 @@ _decoders: Final[dict[Any, msgspec.json.Decoder[Any]]] = {
 class ChatRequest:
     """A chat completion request. `fields` is the whole outer object, the others are what we read of it.
 
-    `roles` stands beside `messages`, so that most decisions need no second look at the message.
+    `roles` stands beside `messages`, so that most decisions need no second look at the message. `most_calls` is how
+    many calls of ours the client allows in all.
     """
 
     model: str
@@ -58,6 +59,7 @@ class ChatRequest:
     include_usage: bool
     tools: tuple[Raw, ...]
     fields: Mapping[str, Raw]
+    most_calls: int | None = None
 
 
 def decode_fields(body: bytes, *, expected: str) -> dict[str, Raw]:

@@ -1,7 +1,7 @@
 """From a chat request and its target to a request that the loop can run. Shared by every surface that chats."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -84,7 +84,7 @@ class Preparation:
             _fields(request.fields, target.defaults),
             target.extra,
             request.stream,
-            target.budget if task is None else Budget(rounds=0),
+            replace(target.budget, calls=request.most_calls) if task is None else Budget(rounds=0),
         )
 
     async def _model_of(self, target: Target, task: str | None) -> str:

@@ -78,9 +78,19 @@ def read_responses_request(body: bytes) -> ResponsesRequest:
         include_usage=True,
         tools=tuple(Raw(msgspec.json.encode(tool)) for tool in tools),
         fields=_chat_fields(fields),
+        most_calls=_most_calls(fields),
     )
     is_stored = take_field(fields, "store", bool, expected="true or false")
     return ResponsesRequest(chat, previous, is_stored is not False, custom, _echoed(fields))
+
+
+def _most_calls(fields: Mapping[str, Raw]) -> int | None:
+    """`max_tool_calls`: of the tools that are run on this side, over all rounds."""
+    expected = "a whole number, 1 or more"
+    most = take_field(fields, "max_tool_calls", int, expected=expected)
+    if most is not None and most < 1:
+        raise FieldInvalid("max_tool_calls", expected)
+    return most
 
 
 def _items(fields: Mapping[str, Raw]) -> Iterator[JSONObject]:
@@ -284,6 +294,7 @@ def _echoed(fields: Mapping[str, Raw]) -> JSONObject:
     defaults: JSONObject = {
         "instructions": None,
         "max_output_tokens": None,
+        "max_tool_calls": None,
         "metadata": {},
         "parallel_tool_calls": True,
         "previous_response_id": None,

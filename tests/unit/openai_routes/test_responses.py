@@ -40,6 +40,26 @@ async def test_a_response_runs_our_tools_and_says_the_answer() -> None:
         assert sent["temperature"] == 0.5
 
 
+async def test_no_more_of_our_calls_are_run_than_the_client_allows() -> None:
+    """OpenAI API reference, `max_tool_calls`: over all rounds, not per tool; the client's own tools do not count."""
+    second = ("call_own5e6f7a8b", "calc__add", '{"a":1,"b":1}')
+    third = ("call_own9c0d1e2f", "calc__add", '{"a":3,"b":3}')
+    script = [Said(calls=[OWN]), Said(calls=[second, third]), Said("Enough.")]
+    async with stage(script, ADD) as on:
+        answer = await on.openai.responses.create(model="helper", input="Go", max_tool_calls=2)
+        assert (answer.output_text, answer.max_tool_calls) == ("Enough.", 2)
+        assert len(on.calls.made) == 2
+        results = [m["content"] for m in on.upstream.requests[2]["messages"][-2:]]
+        assert results[0] == "2"
+        assert "was not run" in results[1]
+        assert [r.get("tool_choice") for r in on.upstream.requests] == [None, None, "none"]
+
+    async with stage([Said(calls=[OWN]), Said(calls=[second])], ADD) as on:
+        answer = await on.openai.responses.create(model="helper", input="Go", max_tool_calls=1)
+        assert answer.output_text == "[The limit of 1 tool calls is reached.]"
+        assert len(on.calls.made) == 1
+
+
 async def test_the_stream_helper_of_the_sdk_reads_every_event() -> None:
     """`responses.stream()` puts the response together from the events and checks them on the way."""
     script = [Said("Let me see. ", thinking="Hm.", calls=[OWN]), Said("Five.", thinking="Yes.", calls=[THEIRS])]
@@ -238,6 +258,8 @@ async def test_without_a_provider_the_gateway_introduces_itself() -> None:
             r"'input\[0\].call_id'",
         ),
         ({"model": "helper", "input": "x", "max_output_tokens": "a"}, "'max_output_tokens'"),
+        ({"model": "helper", "input": "x", "max_tool_calls": 0}, "'max_tool_calls'"),
+        ({"model": "helper", "input": "x", "max_tool_calls": "a"}, "'max_tool_calls'"),
     ],
 )
 async def test_bad_input_names_the_field(body: Any, words: str) -> None:
