@@ -11,7 +11,6 @@ import mcp_types
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
-from redis.asyncio import Redis
 
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
@@ -19,6 +18,7 @@ from gateway_proxy.mcp_endpoint.config import EndpointConfig
 from gateway_proxy.sessions.memory_store import MemorySessionStore
 from gateway_proxy.sessions.redis_store import RedisSessionStore
 from gateway_proxy.sessions.store import SessionStore
+from gateway_proxy.storage.redis.client import open_redis
 from tests.support.asgi import AsgiClient
 from tests.support.clock import FakeClock
 from tests.support.mcp_backends import Http, McpBackend, demo_backend, serve, text
@@ -201,7 +201,7 @@ async def test_a_dead_backend_is_an_error_of_its_own_tools(clock: FakeClock, bac
 
 async def test_a_session_goes_on_at_every_worker(redis_url: str, clock: FakeClock, backend: McpBackend) -> None:
     """relay.md 2, 5: strict round robin over two workers; the count goes on, it does not restart."""
-    redis = Redis.from_url(redis_url)
+    redis = open_redis(redis_url)
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(serve(backend))
         workers = []

@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
-from redis.asyncio import Redis
 
 from gateway_proxy.sessions.event_log import LogName
 from gateway_proxy.sessions.redis_event_log import RedisEventLog
 from gateway_proxy.sessions.redis_mailbox import PRESENCE_SECONDS
+from gateway_proxy.storage.redis.client import open_redis
 from gateway_proxy.storage.redis.keys import workers_key
 from tests.support.clock import FakeClock
 from tests.support.mcp_backends import Http, McpBackend, demo_backend, serve, text
@@ -70,7 +70,7 @@ async def test_a_backend_that_polls_is_polled_by_our_client_at_another_worker(re
 async def test_a_stream_that_broke_is_read_to_its_end_at_another_worker(redis_url: str, clock: FakeClock) -> None:
     """issue 3: Last-Event-ID resumption, any worker; Redis holds nothing before the client has left."""
     release = asyncio.Event()
-    redis = Redis.from_url(redis_url)
+    redis = open_redis(redis_url)
     async with (
         serve(polling_backend(release)) as url,
         open_workers(redis_url, [http_backend(url)], clock) as (first, second),
@@ -96,7 +96,7 @@ async def test_a_stream_that_broke_is_read_to_its_end_at_another_worker(redis_ur
 
 async def test_what_belongs_to_no_call_reaches_the_session_from_any_worker(redis_url: str, clock: FakeClock) -> None:
     """relay.md 3: written at one worker, read on the stream that another holds, and again after a reconnection."""
-    redis = Redis.from_url(redis_url)
+    redis = open_redis(redis_url)
     async with (
         serve(demo_backend()) as url,
         open_workers(redis_url, [http_backend(url)], clock) as (first, second),
@@ -129,7 +129,7 @@ async def test_a_dead_worker_is_a_clear_error_and_not_a_second_run(
     One that was killed has not said so, and is on the list of workers for a while.
     """
     monkeypatch.setattr("gateway_proxy.mcp_endpoint.listening.TAKEN_SECONDS", 0.3)
-    redis = Redis.from_url(redis_url)
+    redis = open_redis(redis_url)
     release = asyncio.Event()
     backend = polling_backend(release)
     async with (

@@ -7,8 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis.asyncio import Redis
-
 from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
@@ -17,6 +15,7 @@ from gateway_proxy.router.announcements import Announcements
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.sessions.opening import open_crossing
 from gateway_proxy.sessions.redis_store import RedisSessionStore
+from gateway_proxy.storage.redis.client import open_redis
 from tests.support.asgi import AsgiClient, Conversation
 from tests.support.clock import FakeClock
 from tests.support.relay_rooms import Relay, make_context, open_relay
@@ -63,7 +62,7 @@ async def open_workers(
     config: EndpointConfig = CONFIG,
 ) -> AsyncIterator[list[McpWorker]]:
     """Workers that share nothing but Redis, the runner and the backends."""
-    redis = Redis.from_url(redis_url)
+    redis = open_redis(redis_url)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(redis.aclose)
         workers = []

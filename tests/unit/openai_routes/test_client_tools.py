@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from openai import AsyncOpenAI, BadRequestError
-from redis.asyncio import Redis
 
 from gateway_proxy.domain.clock import SystemClock
 from gateway_proxy.router.messages import Result
+from gateway_proxy.storage.redis.client import open_redis
 from openai_routes.kept_turns import KEPT_SECONDS, KeptTurn, KeptTurns, MemoryTurns, RedisTurns
 from openai_routes.turn import Message
 from tests.support.clock import FakeClock
@@ -181,7 +181,7 @@ async def turns(request: pytest.FixtureRequest) -> Any:
     if request.param == "memory":
         yield MemoryTurns(SystemClock())
         return
-    redis = Redis.from_url(request.getfixturevalue("redis_url"))
+    redis = open_redis(request.getfixturevalue("redis_url"))
     yield RedisTurns(redis, SystemClock())
     await redis.aclose()
 
@@ -206,7 +206,7 @@ async def test_turns_in_memory_end_after_an_hour_and_stay_within_bounds() -> Non
 
 async def test_without_redis_turns_are_kept_in_the_process() -> None:
     """Security O5: degraded but safe."""
-    redis = Redis.from_url("redis://127.0.0.1:9")
+    redis = open_redis("redis://127.0.0.1:9")
     turns = RedisTurns(redis, SystemClock())
     turn = KeptTurn("p1", (Message(b"{}"),))
     await turns.keep(make_context(), ["a"], turn)
@@ -216,7 +216,7 @@ async def test_without_redis_turns_are_kept_in_the_process() -> None:
 
 async def test_a_turn_kept_by_one_worker_is_found_by_another(redis_url: str) -> None:
     """Issue 4, done when: a mixed batch whose second POST reaches another worker is lossless."""
-    one, two = Redis.from_url(redis_url), Redis.from_url(redis_url)
+    one, two = open_redis(redis_url), open_redis(redis_url)
     async with (
         stage([Said(calls=[OWN, THEIRS])], ADD, turns=RedisTurns(one, SystemClock())) as here,
         stage([Said("Done")], ADD, turns=RedisTurns(two, SystemClock())) as there,

@@ -4,10 +4,10 @@ import json
 from typing import Any, Final
 
 import pytest
-from redis.asyncio import Redis
 
 from gateway_proxy.domain.clock import SystemClock
 from gateway_proxy.router.messages import Result
+from gateway_proxy.storage.redis.client import open_redis
 from openai_routes.kept_turns import RedisTurns
 from tests.support.llm.recorded import FOLDER, recorded
 from tests.support.llm.scripted import Said
@@ -97,7 +97,7 @@ async def test_a_mixed_batch_is_lossless_at_another_worker_and_nobody_elses(redi
     """Issue 4, done when: the second POST as Open WebUI sends it; another user's token gets nothing of it."""
     asked = recorded("chat_with_results").body["messages"]
     assert [message["role"] for message in asked[-3:]] == ["user", "assistant", "tool"]
-    one, two = Redis.from_url(redis_url), Redis.from_url(redis_url)
+    one, two = open_redis(redis_url), open_redis(redis_url)
     async with (
         stage([MIXED], ADD, turns=RedisTurns(one, SystemClock())) as here,
         stage([Said("No"), Said("Five.")], ADD, turns=RedisTurns(two, SystemClock())) as there,

@@ -11,6 +11,7 @@ from gateway_proxy.domain.session import SessionRecord, UpstreamSessionRecord
 from gateway_proxy.sessions.memory_store import MemorySessionStore
 from gateway_proxy.sessions.redis_store import RedisSessionStore
 from gateway_proxy.sessions.store import SessionLimits, SessionStore
+from gateway_proxy.storage.redis.client import open_redis
 from tests.support.clock import FakeClock
 
 LIMITS = SessionLimits(idle_seconds=3600, unused_seconds=600, per_client=4, upstream_seconds=7200)
@@ -66,7 +67,7 @@ async def workers(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIter
     if kind == "memory":
         yield MemoryWorkers(clock)
         return
-    redis = Redis.from_url(request.getfixturevalue("redis_url"))
+    redis = open_redis(request.getfixturevalue("redis_url"))
     try:
         async with AsyncExitStack() as stack:
             yield RedisWorkers(redis, clock, stack)

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import pytest
-from redis.asyncio import Redis
 
 from gateway_proxy.domain.errors import StorageUnavailable
 from gateway_proxy.sessions.event_log import FIRST, KEEP_SECONDS, MAX_MESSAGES, EventLog, LogName
 from gateway_proxy.sessions.memory_event_log import MemoryEventLog
 from gateway_proxy.sessions.redis_event_log import RedisEventLog
+from gateway_proxy.storage.redis.client import open_redis
 from tests.support.clock import FakeClock
 
 SESSION = LogName("acme", "s1")
@@ -32,7 +32,7 @@ async def open_log(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIte
 
             yield same
             return
-        redis = Redis.from_url(request.getfixturevalue("redis_url"))
+        redis = open_redis(request.getfixturevalue("redis_url"))
         stack.push_async_callback(redis.aclose)
 
         async def another() -> EventLog:
@@ -127,7 +127,7 @@ async def test_a_log_in_memory_ends_after_a_while(clock: FakeClock) -> None:
 
 async def test_every_key_has_a_time_to_live(redis_url: str) -> None:
     """house.md, Redis."""
-    redis = Redis.from_url(redis_url)
+    redis = open_redis(redis_url)
     async with RedisEventLog(redis) as log:
         await log.open(SESSION)
         await log.tell(SESSION, b"m")
@@ -141,7 +141,7 @@ async def test_every_key_has_a_time_to_live(redis_url: str) -> None:
 
 async def test_an_outage_is_said(redis_url: str) -> None:
     """ADR 4: an outage is not an end."""
-    redis = Redis.from_url(redis_url)
+    redis = open_redis(redis_url)
 
     async def refuse(*_: object, **__: object) -> None:
         raise ConnectionError

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import pytest
-from redis.asyncio import Redis
 
 from gateway_proxy.domain.errors import LetterTooLarge, StorageUnavailable
 from gateway_proxy.sessions.mailbox import MAX_BODY, Letter, Mailbox
 from gateway_proxy.sessions.memory_mailbox import MemoryMailbox, PostOffice
 from gateway_proxy.sessions.redis_mailbox import RedisMailbox
+from gateway_proxy.storage.redis.client import open_redis
 from gateway_proxy.storage.redis.keys import inbox_key, workers_key
 from tests.support.clock import FakeClock
 
@@ -29,13 +29,13 @@ async def open_mailbox(request: pytest.FixtureRequest, clock: FakeClock) -> Asyn
 
             yield open_memory
             return
-        redis = Redis.from_url(request.getfixturevalue("redis_url"))
+        redis = open_redis(request.getfixturevalue("redis_url"))
         stack.push_async_callback(redis.aclose)
 
-        async def open_redis() -> Mailbox:
+        async def open_over_redis() -> Mailbox:
             return await stack.enter_async_context(RedisMailbox(redis, clock))
 
-        yield open_redis
+        yield open_over_redis
 
 
 class Reader:
@@ -128,7 +128,7 @@ async def test_a_reader_that_fails_does_not_stop_the_letters_behind(open_mailbox
 
 async def test_a_closed_worker_is_unknown_and_leaves_no_key(redis_url: str, clock: FakeClock) -> None:
     """issue 3: Redis keys return to base."""
-    redis = Redis.from_url(redis_url)
+    redis = open_redis(redis_url)
     async with RedisMailbox(redis, clock) as ours:
         async with RedisMailbox(redis, clock) as theirs:
             reader = Reader(theirs)
@@ -142,7 +142,7 @@ async def test_a_closed_worker_is_unknown_and_leaves_no_key(redis_url: str, cloc
 
 async def test_a_worker_that_fell_silent_gets_no_letters(redis_url: str, clock: FakeClock) -> None:
     """A killed worker cannot say good-bye."""
-    redis = Redis.from_url(redis_url)
+    redis = open_redis(redis_url)
     async with RedisMailbox(redis, clock) as ours:
         await redis.zadd(workers_key(), {"dead": clock.now().timestamp() + 15})
         assert await ours.send("dead", letter())
@@ -154,7 +154,7 @@ async def test_a_worker_that_fell_silent_gets_no_letters(redis_url: str, clock: 
 
 async def test_letters_that_were_read_are_taken_from_redis(redis_url: str, clock: FakeClock) -> None:
     """Memory: an inbox holds what waits, not what was."""
-    redis = Redis.from_url(redis_url)
+    redis = open_redis(redis_url)
     async with RedisMailbox(redis, clock) as ours, RedisMailbox(redis, clock) as theirs:
         reader = Reader(theirs)
         for n in range(10):
@@ -169,7 +169,7 @@ async def test_letters_that_were_read_are_taken_from_redis(redis_url: str, clock
 
 async def test_an_outage_is_said_and_not_mistaken_for_an_unknown_worker(redis_url: str, clock: FakeClock) -> None:
     """ADR 4: an outage is not an end."""
-    redis = Redis.from_url(redis_url)
+    redis = open_redis(redis_url)
     async with RedisMailbox(redis, clock) as ours:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(redis.connection_pool, "get_connection", _refuse)
