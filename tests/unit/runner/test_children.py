@@ -14,7 +14,7 @@ from gateway_proxy.runner.homes import Homes
 from gateway_proxy.runner.instance import Instance
 from gateway_proxy.runner.launch import LaunchSpec
 from tests.support.clock import FakeClock
-from tests.support.runner import ROOT, until_gone
+from tests.support.runner import ROOT
 
 
 def _spec(script: str = "counter", *arguments: str, **fields: object) -> LaunchSpec:
@@ -37,6 +37,38 @@ async def _ended(instance: Instance) -> None:
     async with asyncio.timeout(10):
         while not instance.wire.has_ended:
             await asyncio.sleep(0.01)
+
+
+class HeldUpStart:
+    """A start whose keeper does not answer before it is let go."""
+
+    def __init__(self, children: Children, spec: LaunchSpec) -> None:
+        self._me = psutil.Process()
+        self._before = set(self._me.children(recursive=True))
+        self.task = asyncio.create_task(children.ensure("a", spec))
+
+    @property
+    def processes(self) -> set[psutil.Process]:
+        """Those that came with it."""
+        return set(self._me.children(recursive=True)) - self._before
+
+    async def hold_up(self) -> psutil.Process:
+        """Stop the keeper as soon as there is one, and let the start come as far as it can without it."""
+        async with asyncio.timeout(10):
+            while not (found := self.processes):
+                await asyncio.sleep(0)
+        (keeper,) = found
+        keeper.suspend()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not self.task.done()
+        return keeper
+
+    async def until_gone(self) -> None:
+        """Wait until it has left nothing."""
+        async with asyncio.timeout(10):
+            while self.processes:
+                await asyncio.sleep(0.01)
 
 
 async def test_a_child_that_nobody_uses_is_ended_after_its_idle_time(children: Children, clock: FakeClock) -> None:
@@ -99,26 +131,24 @@ async def test_what_ended_long_ago_is_forgotten(children: Children, clock: FakeC
 
 async def test_closing_ends_children_that_are_just_being_started(children: Children) -> None:
     """A start that overlaps with the end must not leave a process."""
-    me = psutil.Process()
-    before = set(me.children(recursive=True))
-    starting = asyncio.create_task(children.ensure("a", _spec()))
-    await asyncio.sleep(0.01)
+    start = HeldUpStart(children, _spec())
+    keeper = await start.hold_up()
     await children.close()
+    keeper.resume()
     with pytest.raises(StartFailed):
-        await starting
-    await until_gone([process.pid for process in set(me.children(recursive=True)) - before])
+        await start.task
+    await start.until_gone()
 
 
 async def test_a_cancelled_start_leaves_no_process(children: Children) -> None:
     """The gateway gave up waiting."""
-    me = psutil.Process()
-    before = set(me.children(recursive=True))
-    starting = asyncio.create_task(children.ensure("a", _spec("stubborn")))
-    await asyncio.sleep(0.02)
-    starting.cancel()
+    start = HeldUpStart(children, _spec("stubborn"))
+    keeper = await start.hold_up()
+    start.task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await starting
-    await until_gone([process.pid for process in set(me.children(recursive=True)) - before])
+        await start.task
+    keeper.resume()
+    await start.until_gone()
 
 
 async def test_the_status_shows_no_secret(children: Children) -> None:
