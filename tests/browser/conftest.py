@@ -1,7 +1,5 @@
 """A real Chromium, the real pages behind a real server, and a client of another origin to come back to."""
 
-import asyncio
-import contextlib
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from gateway_proxy.domain.clock import SystemClock
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.storage.sql.database import Database
 from tests.support.gateway import free_port
+from tests.support.loopback import serving
 from tests.support.people import People
 from tests.support.people_site import PeopleSite
 
@@ -38,19 +37,9 @@ def find_chromium() -> str | None:
     return next((path for name in CHROMIUM_NAMES if (path := shutil.which(name))), None)
 
 
-@contextlib.asynccontextmanager
-async def serving(app: ASGIApp, port: int) -> AsyncIterator[None]:
-    """Serve an app with uvicorn on loopback, in this process."""
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical", lifespan="off", ws="none"))
-    serve = asyncio.create_task(server.serve())
-    while not server.started:
-        assert not serve.done(), "uvicorn did not start"
-        await asyncio.sleep(0.01)
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await serve
+def loopback(app: ASGIApp, port: int) -> uvicorn.Config:
+    """How to serve an app in this process."""
+    return uvicorn.Config(app, port=port, log_level="critical", lifespan="off", ws="none")
 
 
 @dataclass
@@ -122,7 +111,7 @@ async def site(database: Database, keyring: Keyring) -> AsyncIterator[PeopleSite
     """The pages, really served."""
     port = free_port()
     site = PeopleSite(database, keyring, SystemClock(), public_url=f"http://127.0.0.1:{port}")
-    async with serving(site.app, port):
+    async with serving(loopback(site.app, port)):
         yield site
 
 
@@ -137,7 +126,7 @@ async def callback_server() -> AsyncIterator[CallbackServer]:
     """The client's site, really served, on another origin than the gateway's."""
     port = free_port()
     server = CallbackServer(f"http://127.0.0.1:{port}")
-    async with serving(server.app, port):
+    async with serving(loopback(server.app, port)):
         yield server
 
 

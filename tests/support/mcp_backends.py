@@ -5,16 +5,17 @@ the runner's HTTP surface with such servers as its children.
 """
 
 import asyncio
-import contextlib
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
+
+from tests.support.loopback import serving
 
 Message = dict[str, Any]
 Scope = MutableMapping[str, Any]
@@ -23,24 +24,14 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class QuietServer(uvicorn.Server):
-    """Uvicorn without its own signal handling."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals are the test runner's."""
-        yield
-
-
 @asynccontextmanager
 async def serve(
     app: App, *, unix: str | None = None, port: int = 0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[str]:
     """Serve an app until the block ends; yields its base URL (or the socket's path)."""
-    config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
     config.load()
     config.ssl = tls
-    server = QuietServer(config)
     listener = socket.socket(
         socket.AF_UNIX if unix else socket.AF_INET,
         socket.SOCK_STREAM,
@@ -49,15 +40,8 @@ async def serve(
     listener.bind(unix or ("127.0.0.1", port))
     listener.listen(512)
     where = unix or f"http://127.0.0.1:{listener.getsockname()[1]}"
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        while not server.started:
-            await asyncio.sleep(0.001)
+    async with serving(config, listener, patience=0.1):
         yield where
-    finally:
-        server.should_exit = server.force_exit = True
-        await task
-        listener.close()
 
 
 def tool(name: str, **more: Any) -> Message:
