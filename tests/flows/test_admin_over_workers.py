@@ -12,11 +12,15 @@ from typing import Any
 import httpx2
 import psutil
 import pytest
+import pytest_asyncio
 
+from tests.support.databases import MigratedPostgres
 from tests.support.gateway import GatewayProcess
 from tests.support.mcp_wire import Wire, text_of
+from tests.support.redis import empty_redis
 from tests.support.topology import Topology, running_topology
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 KEY = "platform-key-for-tests-0123456789abcdef"
 DEMO = {"command": sys.executable, "args": ["-m", "gateway_proxy.demo"]}
 ROUNDS = 12
@@ -35,10 +39,13 @@ async def two_workers(database_url: str, redis_url: str) -> AsyncIterator[Topolo
         yield topology
 
 
-@pytest.fixture
-async def topology(postgres_url: str, redis_url: str) -> AsyncIterator[Topology]:
-    async with two_workers(postgres_url, redis_url) as topology:
-        yield topology
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def topology(migrated_postgres: MigratedPostgres, redis_server: str) -> AsyncIterator[Topology]:
+    """Every test leaves it running, and in acme what the file says."""
+    empty_redis(redis_server)
+    with migrated_postgres.lend() as url:
+        async with two_workers(url, redis_server) as topology:
+            yield topology
 
 
 class Fresh(httpx2.AsyncClient):
@@ -49,6 +56,7 @@ class Fresh(httpx2.AsyncClient):
             headers={"Authorization": f"Bearer {token}"},
             timeout=60,
             limits=httpx2.Limits(max_keepalive_connections=0),
+            verify=False,
         )
 
 
@@ -119,6 +127,7 @@ async def test_what_was_added_outlives_a_restart_with_the_same_file(topology: To
     gateway.start()
     await gateway.wait_until_ready()
     assert (await operate(topology, "GET", "/servers")).json() == {"servers": ["demo", "more"]}
+    await operate(topology, "DELETE", "/servers/more")
 
 
 async def test_a_tenant_s_administrator_manages_its_own_tenant_only(topology: Topology) -> None:
@@ -134,8 +143,13 @@ async def test_a_tenant_s_administrator_manages_its_own_tenant_only(topology: To
     assert (await operate(topology, "GET", "/servers")).json() == {"servers": ["demo"]}
 
 
-async def test_counts_of_two_workers_add_up_and_outlive_a_worker(topology: Topology) -> None:
+async def test_counts_of_two_workers_add_up_and_outlive_a_worker(postgres_url: str, redis_url: str) -> None:
     """Issue 3: /metrics with several workers; contract: `/metrics` opens with the platform key."""
+    async with two_workers(postgres_url, redis_url) as topology:
+        await _count_and_kill(topology)
+
+
+async def _count_and_kill(topology: Topology) -> None:
     token = await asyncio.to_thread(topology.token, "ann@example.com", "acme", "mcp")
     base = topology.gateways[0].url
     calls = r'gateway_tool_calls_total\{outcome="ok",surface="mcp"\}'

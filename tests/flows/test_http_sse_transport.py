@@ -4,17 +4,24 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import httpx2
+import pytest
 import pytest_asyncio
 from mcp import ClientSession
 from mcp.client.sse import sse_client
 
+from tests.support.databases import MigratedPostgres
+from tests.support.redis import empty_redis
 from tests.support.topology import Topology, bearer, running_topology
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-@pytest_asyncio.fixture
-async def topology(postgres_url: str, redis_url: str) -> AsyncIterator[Topology]:
-    async with running_topology(database_url=postgres_url, redis_url=redis_url, gateways=1, workers=2) as running:
-        yield running
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def topology(migrated_postgres: MigratedPostgres, redis_server: str) -> AsyncIterator[Topology]:
+    empty_redis(redis_server)
+    with migrated_postgres.lend() as url:
+        async with running_topology(database_url=url, redis_url=redis_server, gateways=1, workers=2) as running:
+            yield running
 
 
 async def test_an_sse_client_lists_and_calls_with_progress(topology: Topology) -> None:

@@ -49,7 +49,7 @@ async def test_each_key_opens_its_own_tenant_on_v1_and_nothing_else(tmp_path: Pa
         config = write(tmp_path, {"tenants": tenants})
         async with (
             running_gateway(arguments=("--config", str(config))) as gateway,
-            httpx2.AsyncClient(base_url=gateway.url) as http,
+            httpx2.AsyncClient(base_url=gateway.url, verify=False) as http,
         ):
 
             async def models(**headers: str) -> list[str]:
@@ -92,13 +92,13 @@ async def test_the_older_configuration_and_environment_go_on_working(tmp_path: P
     older = write(tmp_path, {"mcp_servers": {}, "proxy_api_keys": [KEY, {"name": "bob", "key": OTHER}]})
     async with (
         running_gateway(environment={"CONFIG_PATH": str(older)}) as gateway,
-        httpx2.AsyncClient(base_url=gateway.url) as http,
+        httpx2.AsyncClient(base_url=gateway.url, verify=False) as http,
     ):
         for key in (KEY, OTHER):
             assert (await http.get("/v1/models", headers=bearer(key))).status_code == 200
     async with (
         running_gateway(environment={"PROXY_API_KEY": KEY}) as gateway,
-        httpx2.AsyncClient(base_url=gateway.url) as http,
+        httpx2.AsyncClient(base_url=gateway.url, verify=False) as http,
     ):
         assert (await http.get("/v1/models", headers={"x-api-key": KEY})).status_code == 200
         assert (await http.get("/v1/models", headers={"x-api-key": OTHER})).status_code == 401

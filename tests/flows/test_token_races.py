@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import httpx2
 import pytest
 import pytest_asyncio
 
 from tests.support.bootstrapped import bootstrapped_gateway
+from tests.support.databases import MigratedPostgres
 from tests.support.oauth_client import OAuthClient
+from tests.support.redis import empty_redis
 from tests.support.topology import running_topology
 from tests.support.visitor import Visitor
 
@@ -16,29 +19,43 @@ GRACE = 12.0  # seconds; fifty refreshes have to fit in, also on a slow machine
 ENVIRONMENT = {"GATEWAY_REFRESH_GRACE": f"{GRACE:g}"}
 PARALLEL = 50
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-@pytest_asyncio.fixture(params=["sqlite", "postgresql with four workers"])
-async def connected(request: pytest.FixtureRequest) -> AsyncIterator[tuple[OAuthClient, Visitor]]:
-    """A registered client and a person with an account."""
-    limits = httpx2.Limits(max_connections=PARALLEL)
-    async with httpx2.AsyncClient(timeout=30, limits=limits) as http:
-        if request.param == "sqlite":
-            async with bootstrapped_gateway(ENVIRONMENT) as gateway:
-                visitor = Visitor(http, gateway.email, gateway.password, gateway.url)
-                yield await _registered(http, gateway.url), visitor
-            return
-        urls = request.getfixturevalue("postgres_url"), request.getfixturevalue("redis_url")
+
+@dataclass
+class Place:
+    """A gateway and a person with an account there."""
+
+    origin: str
+    email: str
+    password: str
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "postgresql with four workers"])
+async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    """One for all tests of the file; a family of tokens is the test's own."""
+    if request.param == "sqlite":
+        async with bootstrapped_gateway(ENVIRONMENT) as gateway:
+            yield Place(gateway.url, gateway.email, gateway.password)
+        return
+    migrated: MigratedPostgres = request.getfixturevalue("migrated_postgres")
+    redis: str = request.getfixturevalue("redis_server")
+    empty_redis(redis)
+    with migrated.lend() as url:
         async with running_topology(
-            database_url=urls[0], redis_url=urls[1], gateways=1, workers=4, environment=ENVIRONMENT
+            database_url=url, redis_url=redis, gateways=1, workers=4, environment=ENVIRONMENT
         ) as topology:
-            origin = topology.gateways[0].url
-            yield await _registered(http, origin), Visitor(http, "ann@example.com", "correct horse battery", origin)
+            yield Place(topology.gateways[0].url, "ann@example.com", "correct horse battery")
 
 
-async def _registered(http: httpx2.AsyncClient, origin: str) -> OAuthClient:
-    client = OAuthClient(http, origin)
-    await client.register()
-    return client
+@pytest_asyncio.fixture(loop_scope="module")
+async def connected(place: Place) -> AsyncIterator[tuple[OAuthClient, Visitor]]:
+    """A registered client and the person with a browser."""
+    limits = httpx2.Limits(max_connections=PARALLEL)
+    async with httpx2.AsyncClient(timeout=30, limits=limits, verify=False) as http:
+        client = OAuthClient(http, place.origin)
+        await client.register()
+        yield client, Visitor(http, place.email, place.password, place.origin)
 
 
 async def test_of_fifty_redemptions_one_succeeds_and_the_losers_revoke_its_family(

@@ -32,7 +32,7 @@ async def base_url() -> AsyncGenerator[str, None]:
 @pytest.fixture
 async def http(base_url: str) -> AsyncGenerator[httpx2.AsyncClient, None]:
     """A plain HTTP client on the surface."""
-    async with httpx2.AsyncClient(base_url=base_url) as client:
+    async with httpx2.AsyncClient(base_url=base_url, verify=False) as client:
         yield client
 
 
