@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
+import pytest_asyncio
 import uvicorn
 from playwright.async_api import Browser, Page, async_playwright
 from starlette.applications import Starlette
@@ -84,9 +85,12 @@ class Visit:
         return [text for text in self.complaints if "Content Security Policy" in text or "Refused" in text]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """A headless Chromium: the machine's, else Playwright's own download. A missing one fails in one line."""
+    """A headless Chromium: the machine's, else Playwright's own download. A missing one fails in one line.
+
+    One for all tests: each opens a profile of its own in it.
+    """
     async with async_playwright() as playwright:
         executable = find_chromium() or playwright.chromium.executable_path
         if shutil.which(executable) is None:
@@ -98,7 +102,7 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def database(sqlite_url: str) -> AsyncIterator[Database]:
     """SQLite is enough here: the pages are proved on both databases in tests/unit."""
     database = Database(sqlite_url)
@@ -106,7 +110,7 @@ async def database(sqlite_url: str) -> AsyncIterator[Database]:
     await database.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def site(database: Database, keyring: Keyring) -> AsyncIterator[PeopleSite]:
     """The pages, really served."""
     port = free_port()
@@ -121,7 +125,7 @@ def people(database: Database) -> People:
     return People(database, SystemClock())
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def callback_server() -> AsyncIterator[CallbackServer]:
     """The client's site, really served, on another origin than the gateway's."""
     port = free_port()
@@ -130,7 +134,7 @@ async def callback_server() -> AsyncIterator[CallbackServer]:
         yield server
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def visit(browser: Browser) -> AsyncIterator[Visit]:
     """A fresh browser profile with one page."""
     context = await browser.new_context()

@@ -13,7 +13,7 @@ from tests.browser.conftest import CallbackServer, Visit
 from tests.support.people import People
 from tests.support.people_site import PeopleSite
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(b"v" * 43).digest()).decode().rstrip("=")
 EMAIL, PASSWORD = "ann@example.com", "correct horse"

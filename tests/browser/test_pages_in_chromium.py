@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Literal
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from gateway_proxy.domain.tenant import Role
@@ -12,7 +13,7 @@ from tests.browser.conftest import Visit
 from tests.support.people import People
 from tests.support.people_site import PeopleSite
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 PATHS = ("/", "/sign-in", "/account", "/oauth/authorize?client_id=unknown")
 
@@ -42,7 +43,7 @@ LOW_CONTRAST = """() => {
 }"""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def signed_in(browser: Browser, site: PeopleSite, people: People) -> AsyncIterator[Visit]:
     """Ann, an owner with a token and a connected app, signed in."""
     user, tenant = await people.user(password="correct horse"), await people.tenant()

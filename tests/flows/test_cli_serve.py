@@ -5,13 +5,14 @@ import re
 import shlex
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
 import psutil
 import pytest
+import pytest_asyncio
 
 from tests.support.commands import CommandLine
 from tests.support.databases import sqlite_address
@@ -22,13 +23,22 @@ SECONDS = 30.0
 
 
 @asynccontextmanager
-async def first_look() -> AsyncIterator[tuple[GatewayProcess, Wire]]:
+async def first_look(environment: Mapping[str, str] | None = None) -> AsyncIterator[tuple[GatewayProcess, Wire]]:
     """A gateway as `scripts/run` starts it, and a client with the printed token."""
-    async with running_gateway(arguments=("--bootstrap",)) as gateway:
+    async with running_gateway(arguments=("--bootstrap",), environment=environment) as gateway:
         token = re.search(r"gw_pat_[A-Za-z0-9_-]{43}", gateway.output.read_text())
         assert token
-        async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {token[0]}"}, timeout=SECONDS) as http:
+        async with httpx2.AsyncClient(
+            headers={"Authorization": f"Bearer {token[0]}"}, timeout=SECONDS, verify=False
+        ) as http:
             yield gateway, Wire(http, f"{gateway.url}/mcp")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared() -> AsyncIterator[tuple[GatewayProcess, Wire]]:
+    """One for the tests that leave it running."""
+    async with first_look({"GATEWAY_SECRET_KEYS": "k3y-of-the-gateway-0123456789-abcdef"}) as look:
+        yield look
 
 
 def family(gateway: GatewayProcess) -> dict[str, psutil.Process]:
@@ -108,43 +118,45 @@ async def run_printed(printed: str, command: str, gateway: GatewayProcess) -> st
     return f"Bearer {output.decode().strip()}"
 
 
-async def test_a_worker_and_a_runner_that_are_killed_are_replaced() -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_worker_and_a_runner_that_are_killed_are_replaced(shared: tuple[GatewayProcess, Wire]) -> None:
     """Issue: kill -9 of a worker; plan of the supervisor: a dead runner is restarted."""
-    async with first_look() as (gateway, wire):
-        assert await call(wire) == "5"
-        before = family(gateway)
-        assert set(before) == {"worker", "runner", "demo"}
+    gateway, wire = shared
+    assert await call(wire) == "5"
+    before = family(gateway)
+    assert set(before) == {"worker", "runner", "demo"}
 
-        before["worker"].kill()
-        await until(lambda: family(gateway).get("worker", before["worker"]) != before["worker"])
-        await gateway.wait_until_ready()
-        assert await call(wire) == "5"
-        assert family(gateway)["demo"] == before["demo"]  # the backend's process outlives a worker
+    before["worker"].kill()
+    await until(lambda: family(gateway).get("worker", before["worker"]) != before["worker"])
+    await gateway.wait_until_ready()
+    assert await call(wire) == "5"
+    assert family(gateway)["demo"] == before["demo"]  # the backend's process outlives a worker
 
-        before["runner"].kill()
-        await until(lambda: not is_alive(before["demo"]))
-        await until(lambda: "runner" in family(gateway))
-        async with asyncio.timeout(SECONDS):
-            while True:
-                answer = await wire.call("demo__add", {"a": 2, "b": 3})
-                if "result" in answer:
-                    break
-                await asyncio.sleep(0.2)
-        assert text_of(answer) == "5"
+    before["runner"].kill()
+    await until(lambda: not is_alive(before["demo"]))
+    await until(lambda: "runner" in family(gateway))
+    async with asyncio.timeout(SECONDS):
+        while True:
+            answer = await wire.call("demo__add", {"a": 2, "b": 3})
+            if "result" in answer:
+                break
+            await asyncio.sleep(0.2)
+    assert text_of(answer) == "5"
 
 
-async def test_a_supervisor_that_is_killed_leaves_nothing_behind() -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_supervisor_that_is_killed_leaves_nothing_behind(shared: tuple[GatewayProcess, Wire]) -> None:
     """Plan of the supervisor: kill -9 leaves no worker, no runner, no child, and the port is free."""
-    async with first_look() as (gateway, wire):
-        assert await call(wire) == "5"
-        below = family(gateway)
+    gateway, wire = shared
+    assert await call(wire) == "5"
+    below = family(gateway)
 
-        gateway.kill()
+    gateway.kill()
 
-        await until(lambda: not any(is_alive(process) for process in below.values()))
-        gateway.start()
-        await gateway.wait_until_ready()
-        assert await call(wire) == "5"
+    await until(lambda: not any(is_alive(process) for process in below.values()))
+    gateway.start()
+    await gateway.wait_until_ready()
+    assert await call(wire) == "5"
 
 
 async def test_sigterm_lets_a_call_in_flight_finish() -> None:
@@ -163,17 +175,18 @@ async def test_sigterm_lets_a_call_in_flight_finish() -> None:
         assert not any(is_alive(process) for process in below.values())
 
 
-async def test_the_runner_is_not_told_the_gateway_s_secrets() -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_runner_is_not_told_the_gateway_s_secrets(shared: tuple[GatewayProcess, Wire]) -> None:
     """Relay design: the runner has neither keys nor a database."""
-    async with running_gateway(environment={"GATEWAY_SECRET_KEYS": "k3y-of-the-gateway-0123456789-abcdef"}) as gateway:
-        runner = family(gateway)["runner"]
+    gateway, _ = shared
+    runner = family(gateway)["runner"]
 
-        names = set(runner.environ())
+    names = set(runner.environ())
 
-        assert "GATEWAY_RUNNER_KEY" in names
-        assert not names & {"GATEWAY_SECRET_KEYS", "GATEWAY_DATABASE_URL", "GATEWAY_DATA_DIR", "GATEWAY_REDIS_URL"}
-        (path,) = Path(gateway.environment["GATEWAY_DATA_DIR"]).glob("runner-*.sock")
-        assert path.stat().st_mode & 0o777 == 0o600
+    assert "GATEWAY_RUNNER_KEY" in names
+    assert not names & {"GATEWAY_SECRET_KEYS", "GATEWAY_DATABASE_URL", "GATEWAY_DATA_DIR", "GATEWAY_REDIS_URL"}
+    (path,) = Path(gateway.environment["GATEWAY_DATA_DIR"]).glob("runner-*.sock")
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 async def test_a_file_and_older_names_are_applied_before_serving(tmp_path: Path) -> None:
