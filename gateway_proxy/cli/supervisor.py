@@ -18,6 +18,7 @@ from uvicorn.supervisors.multiprocess import Multiprocess, Process
 from gateway_proxy.cli.heartbeat import SILENCE_SECONDS, Heartbeat
 from gateway_proxy.cli.http_protocol import BoundedHttpProtocol
 from gateway_proxy.cli.runner_process import RunnerProcess
+from gateway_proxy.cli.worker_process import WorkerProcess
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.settings import Settings
 from gateway_proxy.telemetry.logs import get_log
@@ -163,7 +164,7 @@ class Supervisor(Multiprocess):
             self._metrics.gather({process.pid for process in self._running() if process.pid is not None})
 
     def _start(self) -> Heartbeat:
-        process = Process(self.config, self.sockets)
+        process = WorkerProcess(self.config, self.sockets)
         process.start()
         process.child_conn.close()  # the worker has its own: only then is its death the end of the connection
         return Heartbeat(process, self._clock)
