@@ -164,8 +164,9 @@ async def test_sigterm_lets_a_call_in_flight_finish() -> None:
     async with first_look() as (gateway, wire):
         assert await call(wire) == "5"
         below = family(gateway)
-        calling = asyncio.create_task(wire.call("demo__slow", {"seconds": 3}))
-        await asyncio.sleep(1)
+        slow = {"name": "demo__slow", "arguments": {"seconds": 3, "steps": 30}, "_meta": {"progressToken": 1}}
+        calling = asyncio.create_task(wire.request("tools/call", slow))
+        await until(lambda: bool(wire.seen))
 
         assert gateway.process is not None
         gateway.process.send_signal(signal.SIGTERM)

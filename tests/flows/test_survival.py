@@ -101,11 +101,14 @@ async def test_a_session_and_its_counter_go_on_after_a_worker_and_every_gateway_
         assert session
         assert [_count(text_of(await wire.call("demo__counter"))) for _ in range(3)] == [1, 2, 3]
 
+        slow = {"name": "demo__slow", "arguments": {"seconds": 3, "steps": 30}}
+        wires = [Wire(http, f"{first.url}/mcp", session=session) for _ in range(4)]
         in_flight = [
-            asyncio.create_task(Wire(http, f"{first.url}/mcp", session=session).call("demo__slow", {"seconds": 3}))
-            for _ in range(4)
+            asyncio.create_task(each.request("tools/call", {**slow, "_meta": {"progressToken": number}}))
+            for number, each in enumerate(wires)
         ]
-        await asyncio.sleep(1)
+        while not all(each.seen for each in wires):
+            await asyncio.sleep(0.05)
         _workers(topology, 0)[0].kill()
         outcomes = await asyncio.gather(*in_flight, return_exceptions=True)
         assert len(outcomes) == 4  # those on the killed worker fail, nothing else is asked of them

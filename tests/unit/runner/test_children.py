@@ -14,7 +14,7 @@ from gateway_proxy.runner.homes import Homes
 from gateway_proxy.runner.instance import Instance
 from gateway_proxy.runner.launch import LaunchSpec
 from tests.support.clock import FakeClock
-from tests.support.runner import ROOT
+from tests.support.runner import ROOT, until_gone
 
 
 def _spec(script: str = "counter", *arguments: str, **fields: object) -> LaunchSpec:
@@ -42,20 +42,16 @@ async def _ended(instance: Instance) -> None:
 class HeldUpStart:
     """A start whose keeper does not answer before it is let go."""
 
-    def __init__(self, children: Children, spec: LaunchSpec) -> None:
-        self._me = psutil.Process()
-        self._before = set(self._me.children(recursive=True))
-        self.task = asyncio.create_task(children.ensure("a", spec))
-
-    @property
-    def processes(self) -> set[psutil.Process]:
-        """Those that came with it."""
-        return set(self._me.children(recursive=True)) - self._before
+    def __init__(self, children: Children, script: str, mark: str) -> None:
+        """`mark` is an argument by which the child is known among all processes."""
+        self._mark = mark
+        self._before = set(psutil.Process().children())
+        self.task = asyncio.create_task(children.ensure("a", _spec(script, mark)))
 
     async def hold_up(self) -> psutil.Process:
         """Stop the keeper as soon as there is one, and let the start come as far as it can without it."""
         async with asyncio.timeout(10):
-            while not (found := self.processes):
+            while not (found := set(psutil.Process().children()) - self._before):
                 await asyncio.sleep(0)
         (keeper,) = found
         keeper.suspend()
@@ -64,11 +60,10 @@ class HeldUpStart:
         assert not self.task.done()
         return keeper
 
-    async def until_gone(self) -> None:
-        """Wait until it has left nothing."""
-        async with asyncio.timeout(10):
-            while self.processes:
-                await asyncio.sleep(0.01)
+    async def until_nothing_is_left(self, keeper: psutil.Process) -> None:
+        """Wait for the end of the keeper, which outlives its child, and look for the child all the same."""
+        await until_gone([keeper.pid])
+        assert not [each for each in psutil.process_iter(["cmdline"]) if self._mark in (each.info["cmdline"] or ())]
 
 
 async def test_a_child_that_nobody_uses_is_ended_after_its_idle_time(children: Children, clock: FakeClock) -> None:
@@ -129,26 +124,26 @@ async def test_what_ended_long_ago_is_forgotten(children: Children, clock: FakeC
     assert children.describe() == []
 
 
-async def test_closing_ends_children_that_are_just_being_started(children: Children) -> None:
+async def test_closing_ends_children_that_are_just_being_started(children: Children, tmp_path: Path) -> None:
     """A start that overlaps with the end must not leave a process."""
-    start = HeldUpStart(children, _spec())
+    start = HeldUpStart(children, "counter", str(tmp_path))
     keeper = await start.hold_up()
     await children.close()
     keeper.resume()
     with pytest.raises(StartFailed):
         await start.task
-    await start.until_gone()
+    await start.until_nothing_is_left(keeper)
 
 
-async def test_a_cancelled_start_leaves_no_process(children: Children) -> None:
+async def test_a_cancelled_start_leaves_no_process(children: Children, tmp_path: Path) -> None:
     """The gateway gave up waiting."""
-    start = HeldUpStart(children, _spec("stubborn"))
+    start = HeldUpStart(children, "stubborn", str(tmp_path))
     keeper = await start.hold_up()
     start.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await start.task
     keeper.resume()
-    await start.until_gone()
+    await start.until_nothing_is_left(keeper)
 
 
 async def test_the_status_shows_no_secret(children: Children) -> None:
