@@ -11,9 +11,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway_proxy.cli.alarmed_loop import AlarmedLoop
 from gateway_proxy.cli.one_write import OneWrite
+from gateway_proxy.cli.whole_answer import AnsweringCycle
+from gateway_proxy.domain.whole_answer import EXTENSION
 
 HEAD_BYTES: Final = 32 * 1024
 _CLOSE: Final = (b"connection", b"close")
+_EXTENSIONS: Final[dict[str, dict[object, object]]] = {EXTENSION: {}}
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: application/json\r\ncontent-length: 43\r\nconnection: close\r\n\r\n"
@@ -69,7 +72,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._most_bytes = self._chunk_bytes
         if self._is_leaving:
             self.headers.append(_CLOSE)  # as if the client had asked for it: then uvicorn says so in the answer
+        self.scope["extensions"] = _EXTENSIONS
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:
+            self.cycle.__class__ = AnsweringCycle
         if self._is_leaving:
             self.cycle.keep_alive = False
         self.headers = []

@@ -14,6 +14,7 @@ from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import GatewayError, SessionUnknown, StorageUnavailable
 from gateway_proxy.domain.ids import new_session_id
 from gateway_proxy.domain.tenant import TenantContext
+from gateway_proxy.domain.whole_answer import EXTENSION
 from gateway_proxy.mcp_endpoint import headers as h
 from gateway_proxy.mcp_endpoint import sse, wire
 from gateway_proxy.mcp_endpoint.batches import Batches
@@ -101,10 +102,11 @@ class McpEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = read_headers(scope["headers"])
+        sends_whole = EXTENSION in scope.get("extensions", ())
         if WITHOUT_PARAMETERS in scope:
             headers.takes_parameters = False
         post = Post(
-            Exchange(receive, send, self._clock, self._limits, self._alarms),
+            Exchange(receive, send, self._clock, self._limits, self._alarms, sends_whole=sends_whole),
             headers,
             headers.accept,
             get_tenant_context(scope),

@@ -15,6 +15,7 @@ from starlette.types import Message, Receive, Send
 from gateway_proxy.domain.alarms import Alarms
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import StorageUnavailable
+from gateway_proxy.domain.whole_answer import BODY
 from gateway_proxy.mcp_endpoint import sse, wire
 from gateway_proxy.mcp_endpoint.config import EndpointLimits
 from gateway_proxy.mcp_endpoint.errors import Refusal
@@ -72,6 +73,7 @@ class Exchange:
         "_reading",
         "_receive",
         "_send",
+        "_sends_whole",
         "_task",
         "_unchecked_since",
         "_writing_since",
@@ -86,11 +88,22 @@ class Exchange:
         "takes_sse",
     )
 
-    def __init__(self, receive: Receive, send: Send, clock: Clock, limits: EndpointLimits, alarms: Alarms) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        send: Send,
+        clock: Clock,
+        limits: EndpointLimits,
+        alarms: Alarms,
+        *,
+        sends_whole: bool = False,
+    ) -> None:
+        """`sends_whole` says that `send` understands `domain.whole_answer`."""
         task = asyncio.current_task()
         assert task is not None
         self._receive = receive
         self._send = send
+        self._sends_whole = sends_whole
         self._clock = clock
         self._limits = limits
         self._task = task
@@ -145,10 +158,12 @@ class Exchange:
         """Write the one answer of the exchange."""
         head = [*JSON_HEADERS, (b"content-length", b"%d" % len(body)), *headers]
         self.is_started = self.is_finished = True
-        await self._emit(
-            {"type": "http.response.start", "status": status, "headers": head},
-            {"type": "http.response.body", "body": body, "more_body": False},
-        )
+        message: Message = {"type": "http.response.start", "status": status, "headers": head}
+        if self._sends_whole:
+            message[BODY] = body
+            await self._emit(message)
+        else:
+            await self._emit(message, {"type": "http.response.body", "body": body, "more_body": False})
 
     async def answer_empty(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Write an answer without a body."""
