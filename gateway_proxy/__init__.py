@@ -7,6 +7,6 @@
 5. `backends` (and `runner` for what is not HTTP) talk to the MCP servers.
 
 Surfaces sit on top of that path: `mcp_endpoint` (/mcp), `openai_routes` (/v1, a package of its own),
-`admin_api`, `console` and `oauth` (the authorization server). `app` builds them all, `services` opens
-what they share. Imports point down only; nothing is imported here.
+`admin_api`, `console` and `oauth` (the authorization server). `app` builds them all, `services` and `foundation`
+open what they share. Imports point down only; nothing is imported here.
 """

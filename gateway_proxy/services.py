@@ -1,7 +1,7 @@
-"""Opens and closes what the rooms share: database, Redis, keys, outbound HTTP, sessions, relay. Decides nothing.
+"""Opens and closes what the rooms of a worker share: Redis, outbound HTTP, sessions, relay. Decides nothing.
 
-`open_core` is what a command needs; `open_services` is what a serving worker needs. Both are one asynchronous context
-manager, so that every exit, clean or not, closes everything in reverse order.
+One asynchronous context manager, so that every exit, clean or not, closes everything in reverse order. What commands
+need as well stands in `foundation`.
 """
 
 import asyncio
@@ -17,17 +17,16 @@ from redis.asyncio import Redis
 from gateway_proxy.auth.apiman_probe import ApimanProbes
 from gateway_proxy.auth.key_chain import KeyChain
 from gateway_proxy.auth.outside_doors import StoredDoors
-from gateway_proxy.auth.passwords import PasswordHasher
 from gateway_proxy.auth.revocation_news import RevocationNews
 from gateway_proxy.auth.token_verifier import TokenVerifier
 from gateway_proxy.backends.endpoints import Endpoints
 from gateway_proxy.backends.runner_http import RunnerHttp
 from gateway_proxy.backends.upstreams import Upstreams
-from gateway_proxy.domain.clock import Clock, SystemClock
 from gateway_proxy.domain.errors import SettingsInvalid
 from gateway_proxy.egress.guard import EgressGuard
 from gateway_proxy.egress.http1_pool import open_tls_http, open_unix_http
 from gateway_proxy.egress.policy import EgressPolicy
+from gateway_proxy.foundation import Core, open_core
 from gateway_proxy.limits.limiter import Limiter, open_limiter
 from gateway_proxy.router.announcements import Announcements
 from gateway_proxy.router.backend_news import BackendNews
@@ -39,30 +38,17 @@ from gateway_proxy.router.policy import Policy
 from gateway_proxy.router.relay import Requests
 from gateway_proxy.router.trials import Trials
 from gateway_proxy.sealing.key_digests import KeyDigests
-from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.sessions.opening import Crossing, open_crossing, open_session_store
 from gateway_proxy.sessions.store import SessionStore
 from gateway_proxy.settings import Settings, find_metrics_folder
 from gateway_proxy.storage.redis.client import open_redis
 from gateway_proxy.storage.sql.audit import add_audit_events
-from gateway_proxy.storage.sql.database import Database
 from gateway_proxy.storage.sql.housekeeping import Housekeeping
 from gateway_proxy.telemetry.audit import AuditTrail
 from gateway_proxy.telemetry.metrics import Metrics
 from gateway_proxy.telemetry.pulse import keep_pulse
 
 BROOM_SECONDS: Final = 2.0  # for the batch under way when the worker stops
-
-
-@dataclass(frozen=True)
-class Core:
-    """What every command needs."""
-
-    settings: Settings
-    clock: Clock
-    database: Database
-    keyring: Keyring
-    hasher: PasswordHasher
 
 
 @dataclass(frozen=True)
@@ -93,17 +79,6 @@ class Relay:
     announcements: Announcements
     trials: Trials
     backend_news: BackendNews
-
-
-@asynccontextmanager
-async def open_core(settings: Settings, *, deadline: float | None = None) -> AsyncIterator[Core]:
-    """The database and the keys, for as long as the context lasts. `deadline`: see `Database`."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    database = Database(settings.database_url, deadline=deadline)
-    try:
-        yield Core(settings, SystemClock(), database, Keyring(settings.secret_keys), PasswordHasher())
-    finally:
-        await database.close()
 
 
 @asynccontextmanager

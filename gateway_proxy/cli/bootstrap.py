@@ -13,10 +13,10 @@ from gateway_proxy.cli.welcome import ADMINISTRATOR, FirstSecrets
 from gateway_proxy.domain.backend import Backend, Transport
 from gateway_proxy.domain.ids import new_id, new_password
 from gateway_proxy.domain.tenant import Role, Tenant
+from gateway_proxy.foundation import Core
 from gateway_proxy.provisioning.desired_state import DEFAULT_TENANT
 from gateway_proxy.provisioning.people import add_member, add_token, get_member
 from gateway_proxy.sealing.keyring import Keyring
-from gateway_proxy.services import Core
 from gateway_proxy.storage.sql.backends import list_backends, put_backend
 from gateway_proxy.storage.sql.tenants import add_tenant, find_tenant_by_slug, list_tenants
 from gateway_proxy.storage.sql.users import list_users

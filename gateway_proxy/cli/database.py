@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 from gateway_proxy.cli.environment import read_surroundings
 from gateway_proxy.domain.errors import SchemaMismatch
-from gateway_proxy.services import Core, open_core
+from gateway_proxy.foundation import Core, open_core
 from gateway_proxy.settings import Settings
-from gateway_proxy.storage.sql.migrate import current_revision, head_revision
+from gateway_proxy.storage.sql.schema_version import SCHEMA_VERSION, find_schema_version
 from gateway_proxy.storage.sql.waiting import COMMAND_SECONDS
 
 
@@ -21,7 +21,7 @@ async def open_migrated(settings: Settings | None = None) -> AsyncIterator[Core]
     """
     settings = settings or read_surroundings().settings
     async with open_core(settings, deadline=COMMAND_SECONDS) as core:
-        revision, wanted = await current_revision(settings.database_url), head_revision()
-        if revision != wanted:
-            raise SchemaMismatch(revision, wanted)
+        version = await core.database.read(find_schema_version)
+        if version != SCHEMA_VERSION:
+            raise SchemaMismatch(version, SCHEMA_VERSION)
         yield core

@@ -7,7 +7,7 @@ and names them (security F16).
 from typing import Final
 
 from gateway_proxy.domain.errors import SecretsUnreadable
-from gateway_proxy.services import Core
+from gateway_proxy.foundation import Core
 from gateway_proxy.storage.sql.resealing import count_sealed, list_foreign
 from gateway_proxy.telemetry.logs import get_log
 

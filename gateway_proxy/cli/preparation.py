@@ -3,14 +3,16 @@
 For `serve` over HTTP this runs in a process of its own (`preparing`), so nothing that the supervisor keeps may be here.
 """
 
+import importlib
+
 from gateway_proxy.cli.bootstrap import bootstrap
 from gateway_proxy.cli.key_check import check_keys
 from gateway_proxy.cli.wanted import Wanted
 from gateway_proxy.cli.welcome import FirstSecrets
+from gateway_proxy.foundation import open_core
 from gateway_proxy.provisioning.apply import apply
-from gateway_proxy.services import open_core
 from gateway_proxy.settings import Settings
-from gateway_proxy.storage.sql.migrate import upgrade
+from gateway_proxy.storage.sql.schema_version import SCHEMA_VERSION, find_schema_version
 from gateway_proxy.storage.sql.waiting import COMMAND_SECONDS
 from gateway_proxy.telemetry.logs import get_log
 
@@ -23,8 +25,9 @@ async def prepare(settings: Settings, wanted: Wanted, *, first_look: bool) -> Fi
     Raises:
         GatewayError: It cannot be done, or a configuration does not hold.
     """
-    await upgrade(settings.database_url)
     async with open_core(settings, deadline=COMMAND_SECONDS) as core:
+        if await core.database.read(find_schema_version) != SCHEMA_VERSION:
+            await importlib.import_module("gateway_proxy.storage.sql.migrate").upgrade(settings.database_url)
         await check_keys(core)
         secrets = await bootstrap(core) if first_look else None
         for state in wanted.states:

@@ -10,6 +10,8 @@ from sqlalchemy import Connection, inspect
 
 from gateway_proxy.domain.errors import StorageUnavailable
 from gateway_proxy.storage.sql import migrate
+from gateway_proxy.storage.sql.database import Database
+from gateway_proxy.storage.sql.schema_version import SCHEMA_VERSION, find_schema_version
 from gateway_proxy.storage.sql.tables import metadata
 
 
@@ -56,6 +58,17 @@ async def test_every_step_goes_down_and_up_again(empty_database_url: str) -> Non
     assert await tables_of(empty_database_url) == {"alembic_version"}
     await migrate.upgrade(empty_database_url)
     assert await tables_of(empty_database_url) == {"alembic_version", *metadata.tables}
+
+
+async def test_the_version_that_a_start_looks_for_is_the_newest_step(empty_database_url: str) -> None:
+    """ADR 12: what alembic would say, told without importing it."""
+    database = Database(empty_database_url)
+    try:
+        assert await database.read(find_schema_version) is None
+        await migrate.upgrade(empty_database_url)
+        assert await database.read(find_schema_version) == SCHEMA_VERSION == migrate.head_revision()
+    finally:
+        await database.close()
 
 
 async def test_replicas_that_start_at_once_migrate_once(empty_database_url: str) -> None:
