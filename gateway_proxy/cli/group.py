@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
+from gateway_proxy.cli.collector import collector_at_rest
 from gateway_proxy.cli.wording import sentences
 from gateway_proxy.domain.errors import GatewayError
 
@@ -36,7 +37,9 @@ class LazyCommands(MutableMapping[str, click.Command]):
         if name in self._added:
             return self._added[name]
         entry = self._entries[name]
-        command: click.Command = getattr(importlib.import_module(f"{self._package}.{entry.module}"), entry.module)
+        with collector_at_rest():
+            module = importlib.import_module(f"{self._package}.{entry.module}")
+        command: click.Command = getattr(module, entry.module)
         return command
 
     def __setitem__(self, name: str, command: click.Command) -> None:

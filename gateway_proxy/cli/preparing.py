@@ -12,6 +12,7 @@ from dataclasses import asdict
 
 import click
 
+from gateway_proxy.cli.collector import collector_at_rest
 from gateway_proxy.cli.parent_death import end_with_parent
 from gateway_proxy.cli.wanted import Wanted
 from gateway_proxy.cli.welcome import FirstSecrets
@@ -57,6 +58,7 @@ class Preparing:
 
 def prepare_here(settings: Settings, wanted: Wanted, *, first_look: bool) -> FirstSecrets | None:
     """The same in this process, which keeps what it imports for that."""
-    preparation = importlib.import_module("gateway_proxy.cli.preparation")
+    with collector_at_rest():
+        preparation = importlib.import_module("gateway_proxy.cli.preparation")
     secrets: FirstSecrets | None = asyncio.run(preparation.prepare(settings, wanted, first_look=first_look))
     return secrets

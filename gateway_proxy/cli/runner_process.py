@@ -54,20 +54,23 @@ class RunnerProcess:
         return {"GATEWAY_RUNNER_URL": f"unix:{self._socket}", "GATEWAY_RUNNER_KEY": self._key}
 
     def start(self) -> None:
-        """Start it and wait until it listens.
+        """Start it; it does not listen yet."""
+        self._spawn()
+
+    def wait(self) -> None:
+        """Wait until it listens.
 
         Raises:
             click.ClickException: It ended, or did not listen in time.
         """
-        self._spawn()
-        deadline = self._clock.monotonic() + START_SECONDS
+        deadline = self._started_at + START_SECONDS
         while not self._listens():
             if self._process is None or self._process.poll() is not None:
                 raise click.ClickException("the runner ended while it was starting; its messages stand above")
             if self._clock.monotonic() > deadline:
                 self.stop()
                 raise click.ClickException(f"the runner did not listen within {START_SECONDS:g} s")
-            time.sleep(0.05)
+            time.sleep(0.01)
 
     def keep_alive(self) -> None:
         """Start it again when it died: at first soon, then with pauses that double up to half a minute."""

@@ -6,14 +6,16 @@ This process becomes the supervisor and stays: what only preparing needs may not
 import asyncio
 import importlib
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from gateway_proxy.cli.environment import Surroundings, read_surroundings
+from gateway_proxy.cli.gate import Gate
 from gateway_proxy.cli.preparing import Preparing, prepare_here
 from gateway_proxy.cli.runner_process import RunnerProcess
-from gateway_proxy.cli.supervisor import Supervisor, bind, server_config
+from gateway_proxy.cli.supervisor import Supervisor, bind, kill_workers, server_config, start_workers
 from gateway_proxy.cli.wanted import Wanted, read_wanted
 from gateway_proxy.cli.welcome import program_path, welcome
 from gateway_proxy.domain.clock import SystemClock
@@ -67,27 +69,40 @@ def serve(
         "GATEWAY_NAME": name,
     }
     surroundings = read_surroundings({key: value for key, value in given.items() if value is not None})
-    settings, clock = surroundings.settings, SystemClock()
+    settings = surroundings.settings
     configure_logs(settings.log_level)
     wanted = read_wanted(config or surroundings.older_config, surroundings.environ)
     _log_start(surroundings, wanted)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if transport == "stdio":
-        _serve_stdio(settings, wanted, surroundings, first_look=first_look)
-        return
+    serve_by = _serve_stdio if transport == "stdio" else _serve_http
+    serve_by(settings, wanted, surroundings, first_look=first_look)
+
+
+def _serve_http(settings: Settings, wanted: Wanted, surroundings: Surroundings, *, first_look: bool) -> None:
+    """Everything starts at once: preparing, the runner, the workers. They serve when the first two are done."""
+    clock = SystemClock()
     listener = bind(settings, clock)
     preparing = Preparing(settings, wanted, first_look=first_look)
     extend_process_environment(surroundings.changes)
-    runner = _start_runner(settings, surroundings, clock, instance=settings.port)
-    try:
-        secrets = preparing.wait()
-    except BaseException:
+    gate = Gate()
+    config = server_config(settings, gate)
+    with ExitStack() as if_it_fails:
+        runner = _start_runner(settings, surroundings, clock, instance=settings.port)
         if runner is not None:
-            runner.stop()
-        raise
+            if_it_fails.callback(runner.stop)
+        metrics = _share_metrics(settings)
+        if metrics is not None:
+            if_it_fails.callback(metrics.remove)
+        workers = start_workers(config, listener)
+        if_it_fails.callback(kill_workers, workers)
+        secrets = preparing.wait()
+        if runner is not None:
+            runner.wait()
+        if_it_fails.pop_all()
     if first_look:
         click.echo(welcome(settings.public_url, secrets, program=program_path()))
-    Supervisor(server_config(settings), listener, runner, _share_metrics(settings), clock).serve()
+    gate.open()
+    Supervisor(config, listener, workers, runner, metrics, clock).serve()
 
 
 def _serve_stdio(settings: Settings, wanted: Wanted, surroundings: Surroundings, *, first_look: bool) -> None:
@@ -96,6 +111,8 @@ def _serve_stdio(settings: Settings, wanted: Wanted, surroundings: Surroundings,
     runner = _start_runner(settings, surroundings, SystemClock(), instance=os.getpid())
     application = importlib.import_module("gateway_proxy.app.stdio")  # the supervisor of HTTP stays free of the app
     try:
+        if runner is not None:
+            runner.wait()
         asyncio.run(application.serve_stdio(Settings.from_environment()))
     except NotFound:
         raise click.ClickException("there is no tenant `default`; apply a configuration that has one") from None

@@ -8,16 +8,20 @@ import errno
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import click
 from uvicorn.config import STARTUP_FAILURE, Config
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
+from gateway_proxy.cli.gate import Gate
 from gateway_proxy.cli.heartbeat import SILENCE_SECONDS, Heartbeat
 from gateway_proxy.cli.http_protocol import BoundedHttpProtocol
 from gateway_proxy.cli.runner_process import RunnerProcess
+from gateway_proxy.cli.worker import create_app
 from gateway_proxy.cli.worker_process import WorkerProcess
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.settings import Settings
@@ -35,10 +39,10 @@ _START_SECONDS: Final = 30.0  # for a worker that shall take the place of one th
 _TAKEN: Final = "the address is in use; stop what listens there, or choose another port"
 
 
-def server_config(settings: Settings) -> Config:
+def server_config(settings: Settings, gate: Gate) -> Config:
     """How each worker serves. Limits of bodies and streams are ours (edge); here are those of connections."""
     return Config(
-        "gateway_proxy.cli.worker:create_app",
+        partial(create_app, gate.entrance),
         factory=True,
         host=settings.host,
         port=settings.port,
@@ -58,6 +62,25 @@ def server_config(settings: Settings) -> Config:
         timeout_keep_alive=120,  # longer than the proxy in front keeps its own, so that it never meets a closed one
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
+
+
+def start_workers(config: Config, listener: socket.socket) -> list[Process]:
+    """As many as are wanted."""
+    return [_start_worker(config, listener) for _ in range(config.workers)]
+
+
+def _start_worker(config: Config, listener: socket.socket) -> Process:
+    process = WorkerProcess(config, [listener])
+    process.start()
+    process.child_conn.close()  # the worker has its own: only then is its death the end of the connection
+    return process
+
+
+def kill_workers(workers: Sequence[Process]) -> None:
+    """End workers that do not serve yet."""
+    for worker in workers:
+        worker.kill()
+        worker.process.join()
 
 
 def bind(settings: Settings, clock: Clock) -> socket.socket:
@@ -110,17 +133,18 @@ class Supervisor(Multiprocess):
         self,
         config: Config,
         listener: socket.socket,
+        workers: Sequence[Process],
         runner: RunnerProcess | None,
         metrics: MetricsFolder | None,
         clock: Clock,
     ) -> None:
-        """`metrics` is the folder in which several workers count together."""
+        """`workers` are those of `start_workers`; `metrics` is the folder in which several of them count together."""
         super().__init__(config, [listener])
         self._runner = runner
         self._metrics = metrics
         self._clock = clock
         self._is_in_terminal = sys.stdin is not None and sys.stdin.isatty()
-        self._hearts: list[Heartbeat] = []
+        self._hearts = [Heartbeat(process, clock) for process in workers]
         self._replacing = Replacing()
         self._retired: list[tuple[Process, float]] = []
         self._failed_starts = 0
@@ -144,8 +168,7 @@ class Supervisor(Multiprocess):
             raise click.ClickException("the workers do not start; their messages stand above")
 
     def init_processes(self) -> None:
-        """Start the workers."""
-        self._hearts = [self._start() for _ in range(self.processes_num)]
+        """They were started before us, beside what they have to wait for."""
         self.processes = [heart.process for heart in self._hearts]
 
     def keep_subprocess_alive(self) -> None:
@@ -164,10 +187,7 @@ class Supervisor(Multiprocess):
             self._metrics.gather({process.pid for process in self._running() if process.pid is not None})
 
     def _start(self) -> Heartbeat:
-        process = WorkerProcess(self.config, self.sockets)
-        process.start()
-        process.child_conn.close()  # the worker has its own: only then is its death the end of the connection
-        return Heartbeat(process, self._clock)
+        return Heartbeat(_start_worker(self.config, self.sockets[0]), self._clock)
 
     def _running(self) -> list[Process]:
         newcomer = self._replacing.newcomer

@@ -12,7 +12,7 @@ import pytest
 from uvicorn.config import Config
 from uvicorn.supervisors.multiprocess import SIGNALS
 
-from gateway_proxy.cli.supervisor import Supervisor
+from gateway_proxy.cli.supervisor import Supervisor, start_workers
 from tests.support.clock import FakeClock
 
 
@@ -29,8 +29,7 @@ def make(clock: FakeClock) -> Iterator[Callable[[str], Supervisor]]:
 
         def build(target: str) -> Supervisor:
             config = Config(target, workers=1, lifespan="off", ws="none", log_config=None)
-            made.append(Supervisor(config, listener, None, None, clock))
-            made[-1].init_processes()
+            made.append(Supervisor(config, listener, start_workers(config, listener), None, None, clock))
             return made[-1]
 
         yield build
