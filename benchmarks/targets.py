@@ -6,13 +6,14 @@ from statistics import median
 from typing import Final
 
 from benchmarks import measure as m
-from benchmarks.capacity import MIB, Scaling, Sessions, Start
+from benchmarks.capacity import Scaling, Sessions, Start
 from benchmarks.chat.measure import PROVIDER, ChatSample, ChatSamples
 from benchmarks.gateway import NAME
 from benchmarks.measure import Sample, Samples, Scenario
 from benchmarks.peers.starting import NGINX, PASSTHROUGH
 
 SLACK: Final = 1.5
+MB: Final = 1_000_000
 DIRECT: Final = "direct"
 
 
@@ -103,13 +104,11 @@ def _capacity(run: Run) -> list[Verdict]:
         rows.append(Verdict("calls/s of 2 workers, to 1", seen, "×", 1.7, 1.9, at_most=False, note=note))
     if run.sessions is not None:
         rows.append(
-            Verdict("memory per 1,000 idle sessions", run.sessions.per_thousand / MIB, " MiB", 12, 6, is_ratio=False)
+            Verdict("memory per 1,000 idle sessions", run.sessions.per_thousand / MB, " MB", 12, 6, is_ratio=False)
         )
     if run.start is not None:
         note = "the worker; the whole tree stands below"
-        rows.append(
-            Verdict("idle memory, one worker", run.start.worker / MIB, " MiB", 90, 60, is_ratio=False, note=note)
-        )
+        rows.append(Verdict("idle memory, one worker", run.start.worker / MB, " MB", 90, 60, is_ratio=False, note=note))
         rows.append(Verdict("start to first 200", run.start.ready, " s", 1.5, 0.7, is_ratio=False))
     return rows
 

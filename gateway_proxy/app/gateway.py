@@ -19,6 +19,7 @@ from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
 from gateway_proxy.mcp_endpoint.http_sse import HttpSse
 from gateway_proxy.services import Services, open_services
 from gateway_proxy.settings import Settings
+from gateway_proxy.storage.sql.database import load_driver
 from gateway_proxy.telemetry.logs import configure_logs
 from openai_routes.providers.transport import ProviderConnections
 
@@ -103,7 +104,8 @@ class Gateway:
 
 
 def create_app() -> Gateway:
-    """The application factory that every worker of the server calls."""
+    """The application factory that every worker of the server calls. Imports all it needs and opens nothing."""
     settings = Settings.from_environment()
     configure_logs(settings.log_level)
+    load_driver(settings.database_url)
     return Gateway(settings)

@@ -1,12 +1,13 @@
 """Renders pages: templates by Jinja2 with autoescape, the security headers, and the page that a refusal becomes."""
 
+import importlib
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
-import jinja2
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -23,6 +24,9 @@ from gateway_proxy.domain.errors import (
     SignInRefused,
     StorageUnavailable,
 )
+
+if TYPE_CHECKING:
+    import jinja2
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -66,16 +70,23 @@ class Pages:
 
     def __init__(self, sessions: BrowserSessions, assets: Assets) -> None:
         self._sessions = sessions
-        self._templates = jinja2.Environment(
-            loader=jinja2.PackageLoader("gateway_proxy.browser", "templates"),
+        self._assets = assets
+
+    @cached_property
+    def _templates(self) -> "jinja2.Environment":
+        """Loaded for the first page: most workers never show one (ADR 12)."""
+        library = importlib.import_module("jinja2")
+        templates: jinja2.Environment = library.Environment(
+            loader=library.PackageLoader("gateway_proxy.browser", "templates"),
             autoescape=True,
-            undefined=jinja2.StrictUndefined,
+            undefined=library.StrictUndefined,
             auto_reload=False,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals["asset_url"] = assets.url
-        self._templates.filters["day"] = _day
+        templates.globals["asset_url"] = self._assets.url
+        templates.filters["day"] = _day
+        return templates
 
     def render(
         self,

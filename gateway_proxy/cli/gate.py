@@ -20,6 +20,11 @@ class Gate:
         """Let everybody in, from now on."""
         self._lever.send(b"1")
 
+    def close(self) -> None:
+        """Let go of it, when there is nobody to be let in any more."""
+        self.entrance.close()
+        self._lever.close()
+
 
 def wait_until_open(entrance: socket.socket) -> None:
     """Return when the gate is open.

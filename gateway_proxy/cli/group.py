@@ -75,31 +75,45 @@ class GatewayGroup(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run a command line and end the process."""
         kwargs["standalone_mode"] = False
-        status: int
         try:
             result = super().main(*args, **kwargs)
-            status = result if isinstance(result, int) else 0
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
-            status = 2
-        except click.ClickException as error:
-            _say(error.format_message().rstrip(".") + _where_to_look(error))
-            status = 2 if isinstance(error, click.UsageError) else 1
-        except click.Abort:
-            _say("interrupted")
-            status = 1
-        except GatewayError as error:
-            for sentence in sentences(error):
-                _say(sentence)
-            status = 1
+            sys.exit(2)
         except BrokenPipeError:
             # Whoever read our output has gone: what is still buffered must not fail once more at the exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            status = 1
+            sys.exit(1)
         except Exception as error:  # noqa: BLE001 - the outermost boundary: a traceback would show values
-            _say(f"internal error ({type(error).__name__} {_origin(error)}); this is a fault of the gateway")
-            status = 1
-        sys.exit(status)
+            explained = explain(error)
+            for sentence in explained.sentences:
+                _say(sentence)
+            sys.exit(explained.status)
+        sys.exit(result if isinstance(result, int) else 0)
+
+
+@dataclass(eq=False)
+class Explained(Exception):
+    """An error in words: `sentences` for the person at the terminal, and the exit status."""
+
+    sentences: tuple[str, ...]
+    status: int
+
+
+def explain(error: Exception) -> Explained:
+    """Put an error into words. What was put into words elsewhere, in a process of ours, stays as it is."""
+    match error:
+        case Explained():
+            return error
+        case click.ClickException():
+            sentence = error.format_message().rstrip(".") + _where_to_look(error)
+            return Explained((sentence,), 2 if isinstance(error, click.UsageError) else 1)
+        case click.Abort():
+            return Explained(("interrupted",), 1)
+        case GatewayError():
+            return Explained(sentences(error), 1)
+    internal = f"internal error ({type(error).__name__} {_origin(error)}); this is a fault of the gateway"
+    return Explained((internal,), 1)
 
 
 def _say(sentence: str) -> None:

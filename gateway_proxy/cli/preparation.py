@@ -4,14 +4,15 @@ For `serve` over HTTP this runs in a process of its own (`preparing`), so nothin
 """
 
 import importlib
+from pathlib import Path
 
 from gateway_proxy.cli.bootstrap import bootstrap
+from gateway_proxy.cli.environment import Surroundings
 from gateway_proxy.cli.key_check import check_keys
-from gateway_proxy.cli.wanted import Wanted
-from gateway_proxy.cli.welcome import FirstSecrets
-from gateway_proxy.foundation import open_core
+from gateway_proxy.cli.wanted import Wanted, read_wanted
+from gateway_proxy.cli.welcome import program_path, welcome
+from gateway_proxy.foundation import Core, open_core
 from gateway_proxy.provisioning.apply import apply
-from gateway_proxy.settings import Settings
 from gateway_proxy.storage.sql.schema_version import SCHEMA_VERSION, find_schema_version
 from gateway_proxy.storage.sql.waiting import COMMAND_SECONDS
 from gateway_proxy.telemetry.logs import get_log
@@ -19,21 +20,31 @@ from gateway_proxy.telemetry.logs import get_log
 log = get_log(__name__)
 
 
-async def prepare(settings: Settings, wanted: Wanted, *, first_look: bool) -> FirstSecrets | None:
-    """Bring the database to what this version and `wanted` say; the secrets of a first look, if they are new.
+async def prepare(surroundings: Surroundings, config: Path | None, *, first_look: bool) -> str | None:
+    """Bring the database to what this version, the file and the environment say; what a first look is to be told.
+
+    The file is read before the database is touched.
 
     Raises:
         GatewayError: It cannot be done, or a configuration does not hold.
     """
+    settings = surroundings.settings
+    wanted = read_wanted(config or surroundings.older_config, surroundings.environ)
+    for notice in wanted.notices:
+        log.warning("older_environment_name", notice=notice)
     async with open_core(settings, deadline=COMMAND_SECONDS) as core:
         if await core.database.read(find_schema_version) != SCHEMA_VERSION:
             await importlib.import_module("gateway_proxy.storage.sql.migrate").upgrade(settings.database_url)
         await check_keys(core)
         secrets = await bootstrap(core) if first_look else None
-        for state in wanted.states:
-            report = await apply(core.database, core.keyring, core.hasher, core.clock, state)
-            for change in report.changes:
-                log.info("configuration_changed", change=str(change))
-            for notice in report.notices:
-                log.warning("configuration_not_applied", notice=notice)
-        return secrets
+        await _apply(core, wanted)
+    return welcome(settings.public_url, secrets, program=program_path()) if first_look else None
+
+
+async def _apply(core: Core, wanted: Wanted) -> None:
+    for state in wanted.states:
+        report = await apply(core.database, core.keyring, core.hasher, core.clock, state)
+        for change in report.changes:
+            log.info("configuration_changed", change=str(change))
+        for notice in report.notices:
+            log.warning("configuration_not_applied", notice=notice)

@@ -1,64 +1,76 @@
-"""`preparation` in a process of its own, beside the start of the runner.
+"""`preparation` in a process of its own, beside the start of the runner and of the workers.
 
-What it needs (SQLAlchemy, alembic, drivers) is 50 MB that a supervisor would keep for as long as the service lives.
+What it needs (SQLAlchemy, drivers, the rules of configurations) is 50 MB that a supervisor would keep for as long as
+the service lives.
 """
 
 import asyncio
 import importlib
 import json
 import os
-import sys
-from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import click
 
 from gateway_proxy.cli.collector import collector_at_rest
+from gateway_proxy.cli.environment import Surroundings
+from gateway_proxy.cli.group import Explained, explain
 from gateway_proxy.cli.parent_death import end_with_parent
-from gateway_proxy.cli.wanted import Wanted
-from gateway_proxy.cli.welcome import FirstSecrets
-from gateway_proxy.settings import Settings
 
 
 class Preparing:
-    """One preparation under way. An error is printed where it happens, as every error of a command is."""
+    """One preparation under way. An error is told to the supervisor, so that it is said once, and last."""
 
-    def __init__(self, settings: Settings, wanted: Wanted, *, first_look: bool) -> None:
-        """Begin. Call it where nothing is open that an error would close: in the child, one ends the whole command."""
+    def __init__(self, surroundings: Surroundings, config: Path | None, *, first_look: bool) -> None:
+        """Begin."""
         reading, writing = os.pipe()
         supervisor = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
-            os.close(reading)
-            end_with_parent(supervisor)
-            secrets = prepare_here(settings, wanted, first_look=first_look)
-            with os.fdopen(writing, "w") as pipe:
-                json.dump(None if secrets is None else asdict(secrets), pipe)
-            sys.stderr.flush()
-            os._exit(0)
+            try:  # nothing of the command that we are a copy of may go on here, whatever happens
+                os.close(reading)
+                end_with_parent(supervisor)
+                told = _prepare_and_tell(surroundings, config, first_look=first_look)
+                with os.fdopen(writing, "w") as pipe:
+                    json.dump(told, pipe)
+                os._exit(0)
+            finally:
+                os._exit(1)
         os.close(writing)
         self._reading = reading
 
-    def wait(self) -> FirstSecrets | None:
-        """Wait for the end; the secrets of a first look, if they are new.
+    def wait(self) -> str | None:
+        """Wait for the end; what a first look is to be told.
 
         Raises:
-            click.exceptions.Exit: It failed, and has said why.
-            click.ClickException: It was killed.
+            Explained: It failed.
+            click.ClickException: It was ended.
         """
         with os.fdopen(self._reading) as pipe:
             told = pipe.read()
         status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
-        if status < 0:
-            raise click.ClickException(f"preparing the database was ended by signal {-status}")
-        if status > 0:
-            raise click.exceptions.Exit(status)
-        secrets = json.loads(told)
-        return None if secrets is None else FirstSecrets(**secrets)
+        if status != 0:
+            cause = f"by signal {-status}" if status < 0 else f"with status {status}"
+            raise click.ClickException(f"preparing the database was ended {cause}")
+        outcome = json.loads(told)
+        if outcome["status"] != 0:
+            raise Explained(tuple(outcome["sentences"]), outcome["status"])
+        welcome: str | None = outcome["welcome"]
+        return welcome
 
 
-def prepare_here(settings: Settings, wanted: Wanted, *, first_look: bool) -> FirstSecrets | None:
+def prepare_here(surroundings: Surroundings, config: Path | None, *, first_look: bool) -> str | None:
     """The same in this process, which keeps what it imports for that."""
     with collector_at_rest():
         preparation = importlib.import_module("gateway_proxy.cli.preparation")
-    secrets: FirstSecrets | None = asyncio.run(preparation.prepare(settings, wanted, first_look=first_look))
-    return secrets
+    welcome: str | None = asyncio.run(preparation.prepare(surroundings, config, first_look=first_look))
+    return welcome
+
+
+def _prepare_and_tell(surroundings: Surroundings, config: Path | None, *, first_look: bool) -> dict[str, Any]:
+    try:
+        return {"status": 0, "welcome": prepare_here(surroundings, config, first_look=first_look)}
+    except Exception as error:  # noqa: BLE001 - as at the boundary of commands, from where it is said
+        explained = explain(error)
+        return {"status": explained.status, "sentences": explained.sentences}

@@ -6,8 +6,9 @@ This process becomes the supervisor and stays: what only preparing needs may not
 import asyncio
 import importlib
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -16,16 +17,18 @@ from gateway_proxy.cli.gate import Gate
 from gateway_proxy.cli.preparing import Preparing, prepare_here
 from gateway_proxy.cli.runner_process import RunnerProcess
 from gateway_proxy.cli.supervisor import Supervisor, bind, kill_workers, server_config, start_workers
-from gateway_proxy.cli.wanted import Wanted, read_wanted
-from gateway_proxy.cli.welcome import program_path, welcome
 from gateway_proxy.domain.clock import SystemClock
 from gateway_proxy.domain.errors import NotFound
 from gateway_proxy.settings import Settings, extend_process_environment
 from gateway_proxy.telemetry.logs import configure_logs, get_log
-from gateway_proxy.telemetry.metrics_folder import ENVIRONMENT_NAME, MetricsFolder
+
+if TYPE_CHECKING:
+    from gateway_proxy.telemetry.metrics_folder import MetricsFolder
 
 log = get_log(__name__)
 
+WORKERS_PYTHON: Final = {"PYTHONNODEBUGRANGES": "1"}
+"""Workers keep no columns of source lines, which only tracebacks show, and we print none: half a MiB each."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -71,23 +74,22 @@ def serve(
     surroundings = read_surroundings({key: value for key, value in given.items() if value is not None})
     settings = surroundings.settings
     configure_logs(settings.log_level)
-    wanted = read_wanted(config or surroundings.older_config, surroundings.environ)
-    _log_start(surroundings, wanted)
+    _log_start(surroundings)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     serve_by = _serve_stdio if transport == "stdio" else _serve_http
-    serve_by(settings, wanted, surroundings, first_look=first_look)
+    serve_by(surroundings, config, first_look=first_look)
 
 
-def _serve_http(settings: Settings, wanted: Wanted, surroundings: Surroundings, *, first_look: bool) -> None:
+def _serve_http(surroundings: Surroundings, file: Path | None, *, first_look: bool) -> None:
     """Everything starts at once: preparing, the runner, the workers. They serve when the first two are done."""
-    clock = SystemClock()
+    settings, clock = surroundings.settings, SystemClock()
     listener = bind(settings, clock)
-    preparing = Preparing(settings, wanted, first_look=first_look)
-    extend_process_environment(surroundings.changes)
+    preparing = Preparing(surroundings, file, first_look=first_look)
+    extend_process_environment({**surroundings.changes, **WORKERS_PYTHON})
     gate = Gate()
     config = server_config(settings, gate)
     with ExitStack() as if_it_fails:
-        runner = _start_runner(settings, surroundings, clock, instance=settings.port)
+        runner = _start_runner(surroundings, clock, instance=settings.port)
         if runner is not None:
             if_it_fails.callback(runner.stop)
         metrics = _share_metrics(settings)
@@ -95,20 +97,22 @@ def _serve_http(settings: Settings, wanted: Wanted, surroundings: Surroundings, 
             if_it_fails.callback(metrics.remove)
         workers = start_workers(config, listener)
         if_it_fails.callback(kill_workers, workers)
-        secrets = preparing.wait()
+        welcome = preparing.wait()
         if runner is not None:
             runner.wait()
         if_it_fails.pop_all()
-    if first_look:
-        click.echo(welcome(settings.public_url, secrets, program=program_path()))
-    gate.open()
-    Supervisor(config, listener, workers, runner, metrics, clock).serve()
+    if welcome is not None:
+        click.echo(welcome)
+    with closing(gate):
+        supervisor = Supervisor(config, listener, workers, runner, metrics, clock)
+        gate.open()
+        supervisor.serve()
 
 
-def _serve_stdio(settings: Settings, wanted: Wanted, surroundings: Surroundings, *, first_look: bool) -> None:
+def _serve_stdio(surroundings: Surroundings, file: Path | None, *, first_look: bool) -> None:
     """One client on standard input and output, served by this very process, with a runner of its own."""
-    prepare_here(settings, wanted, first_look=first_look)
-    runner = _start_runner(settings, surroundings, SystemClock(), instance=os.getpid())
+    prepare_here(surroundings, file, first_look=first_look)
+    runner = _start_runner(surroundings, SystemClock(), instance=os.getpid())
     application = importlib.import_module("gateway_proxy.app.stdio")  # the supervisor of HTTP stays free of the app
     try:
         if runner is not None:
@@ -121,25 +125,25 @@ def _serve_stdio(settings: Settings, wanted: Wanted, surroundings: Surroundings,
             runner.stop()
 
 
-def _log_start(surroundings: Surroundings, wanted: Wanted) -> None:
+def _log_start(surroundings: Surroundings) -> None:
     settings = surroundings.settings
     log.info("gateway_starting", gateway=settings.name, public_url=settings.public_url, workers=settings.workers)
-    for notice in (*surroundings.notices, *wanted.notices):
+    for notice in surroundings.notices:
         log.warning("older_environment_name", notice=notice)
 
 
-def _share_metrics(settings: Settings) -> MetricsFolder | None:
+def _share_metrics(settings: Settings) -> "MetricsFolder | None":
     """Several workers count together in a folder, which has to be known before the first of them starts."""
     if settings.workers == 1:
         return None
-    folder = MetricsFolder(settings.data_dir)
-    extend_process_environment({ENVIRONMENT_NAME: str(folder.path)})
+    module = importlib.import_module("gateway_proxy.telemetry.metrics_folder")  # one worker needs none of it
+    folder: MetricsFolder = module.MetricsFolder(settings.data_dir)
+    extend_process_environment({module.ENVIRONMENT_NAME: str(folder.path)})
     return folder
 
 
-def _start_runner(
-    settings: Settings, surroundings: Surroundings, clock: SystemClock, *, instance: int
-) -> RunnerProcess | None:
+def _start_runner(surroundings: Surroundings, clock: SystemClock, *, instance: int) -> RunnerProcess | None:
+    settings = surroundings.settings
     if settings.runner_url:
         return None
     runner = RunnerProcess(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from uvicorn.config import STARTUP_FAILURE, Config
@@ -26,7 +26,9 @@ from gateway_proxy.cli.worker_process import WorkerProcess
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.settings import Settings
 from gateway_proxy.telemetry.logs import get_log
-from gateway_proxy.telemetry.metrics_folder import MetricsFolder
+
+if TYPE_CHECKING:
+    from gateway_proxy.telemetry.metrics_folder import MetricsFolder
 
 log = get_log(__name__)
 
@@ -135,7 +137,7 @@ class Supervisor(Multiprocess):
         listener: socket.socket,
         workers: Sequence[Process],
         runner: RunnerProcess | None,
-        metrics: MetricsFolder | None,
+        metrics: "MetricsFolder | None",
         clock: Clock,
     ) -> None:
         """`workers` are those of `start_workers`; `metrics` is the folder in which several of them count together."""

@@ -13,10 +13,10 @@ from typing import Any, Final
 from gateway_proxy.domain.backend import Backend, Origin
 from gateway_proxy.domain.errors import ConfigFileInvalid
 from gateway_proxy.provisioning.conversion import convert_struct
-from gateway_proxy.provisioning.document import parse_json
 from gateway_proxy.provisioning.problems import KeyPath, Problems
 from gateway_proxy.provisioning.rules import Rules
 from gateway_proxy.provisioning.shapes import SERVER_NAME, DesktopShape, ServerShape
+from gateway_proxy.provisioning.strict_json import parse_json
 
 REDACTED: Final = "[redacted]"
 MOST_AT_ONCE: Final = 20

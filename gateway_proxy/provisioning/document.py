@@ -1,6 +1,5 @@
 """Text of a configuration file → plain mappings, lists and scalars. Nothing about what the keys mean stands here."""
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +8,7 @@ from yaml.constructor import ConstructorError
 
 from gateway_proxy.domain.errors import ConfigFileInvalid
 from gateway_proxy.provisioning.problems import quotable
+from gateway_proxy.provisioning.strict_json import parse_json
 
 MAXIMUM_BYTES: Final = 1024 * 1024
 
@@ -70,32 +70,3 @@ def parse_yaml(text: str) -> Any:
         raise ConfigFileInvalid(("not well-formed YAML, or it holds control characters",)) from None
     except RecursionError:
         raise ConfigFileInvalid(("nested too deeply",)) from None
-
-
-def parse_json(text: str) -> Any:
-    """JSON, with duplicate keys and NaN refused.
-
-    Raises:
-        ConfigFileInvalid: Not well-formed, or a key stands twice.
-    """
-    try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        raise ConfigFileInvalid((f"line {error.lineno}, column {error.colno}: {error.msg}",)) from None
-    except ValueError as error:
-        raise ConfigFileInvalid((str(error),)) from None
-    except RecursionError:
-        raise ConfigFileInvalid(("nested too deeply",)) from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    mapping: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in mapping:
-            raise ValueError(f'the key "{quotable(key)}" stands twice in one object')
-        mapping[key] = value
-    return mapping
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON; expected a number")

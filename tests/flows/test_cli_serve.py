@@ -5,6 +5,7 @@ import re
 import shlex
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -236,6 +237,25 @@ def test_a_wrong_file_ends_the_start_before_anything_is_touched(line: CommandLin
     assert done.status == 1
     assert done.err.splitlines()[-1] == 'error: bad.yaml: tenants.acme.nam: unknown key (did you mean "name"?)'
     assert not (line.folder / "gateway.db").exists()
+
+
+def test_nothing_serves_before_the_database_is_prepared_and_what_failed_is_said_last(line: CommandLine) -> None:
+    """Contract, errors; ADR 12: workers start beside the preparation, which here waits for an answer in vain."""
+    port, family = int(line.extra["GATEWAY_PORT"]), set[psutil.Process]()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        line.database_url = f"postgresql+asyncpg://nobody@127.0.0.1:{silent.getsockname()[1]}/none"
+        with line.started("serve") as process:
+            while process.poll() is None:
+                family |= set(psutil.Process(process.pid).children(recursive=True))
+                with pytest.raises(ConnectionRefusedError):
+                    socket.create_connection(("127.0.0.1", port)).close()
+                time.sleep(0.05)  # nobody sends an event when an address is not listened on
+
+    last = (line.folder / "command.log").read_text().splitlines()[-1]
+    assert process.returncode == 1
+    assert last.startswith("error: the database cannot be reached")
+    assert len(family) >= 3  # the preparation, the runner, the worker
+    assert not any(is_alive(each) for each in family)
 
 
 def test_an_address_that_is_taken_is_one_line(line: CommandLine) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import importlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
+from types import ModuleType
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import text
@@ -23,6 +24,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+def load_driver(url: str) -> ModuleType:
+    """Import what reaches this kind of database, at a moment of the caller's choosing."""
+    kind = "sqlite" if database_address(url).get_backend_name() == "sqlite" else "postgres"
+    return importlib.import_module(f"gateway_proxy.storage.sql.{kind}_engine")
+
+
 class Database:
     """One database, PostgreSQL (asyncpg) or SQLite (aiosqlite). Opened lazily; one per process and event loop."""
 
@@ -33,7 +40,7 @@ class Database:
         """
         address = database_address(url)
         is_sqlite = address.get_backend_name() == "sqlite"
-        driver = importlib.import_module(f"gateway_proxy.storage.sql.{'sqlite' if is_sqlite else 'postgres'}_engine")
+        driver = load_driver(url)
         self._deadline = deadline or (QUEUE_SECONDS if is_sqlite else DEADLINE_SECONDS)
         self._engine: AsyncEngine = driver.open_engine(address, pool_size=pool_size)
         self._writer = self._engine.execution_options(**driver.WRITES)

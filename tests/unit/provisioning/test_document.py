@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from gateway_proxy.domain.errors import ConfigFileInvalid
-from gateway_proxy.provisioning.document import MAXIMUM_BYTES, load_document, parse_json, parse_yaml
+from gateway_proxy.provisioning.document import MAXIMUM_BYTES, load_document, parse_yaml
+from gateway_proxy.provisioning.strict_json import parse_json
 
 
 def test_a_key_that_stands_twice_is_refused_with_its_line() -> None:
