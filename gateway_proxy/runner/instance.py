@@ -14,11 +14,12 @@ from gateway_proxy.domain.clock import Clock
 from gateway_proxy.runner import envelope as jsonrpc
 from gateway_proxy.runner.conversation import Conversation
 from gateway_proxy.runner.envelope import Envelope
-from gateway_proxy.runner.errors import StartFailed
+from gateway_proxy.runner.errors import StartFailed, WireClosed
 from gateway_proxy.runner.framing import Oversized
 from gateway_proxy.runner.launch import LaunchSpec
 
 _STDIN_PATIENCE: Final = 1.0
+_ENDED_EARLY: Final = "it ended before it answered initialize"
 
 
 class Wire(Protocol):
@@ -107,7 +108,11 @@ class Instance:
         return jsonrpc.write_envelope({**response, "id": raw_id})
 
     async def _shake_hands(self, message: Envelope) -> Envelope:
-        call = self.conversation.open_call(message)
+        try:
+            call = self.conversation.open_call(message)
+        except WireClosed:  # its pipe is gone already, and its end is not noticed yet
+            self.fail(_ENDED_EARLY)
+            raise StartFailed(_ENDED_EARLY) from None
         try:
             async with asyncio.timeout(self.spec.start_timeout):
                 while True:
@@ -121,7 +126,7 @@ class Instance:
         finally:
             self.conversation.end_call(call)
         if not self.is_living or not batch.messages:
-            raise StartFailed("it ended before it answered initialize")
+            raise StartFailed(_ENDED_EARLY)
         return jsonrpc.read_envelope(batch.messages[-1])
 
     def notify(self, message: Envelope) -> None:

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from gateway_proxy.runner.children import Children
+from gateway_proxy.runner.envelope import read_envelope
 from gateway_proxy.runner.errors import BreakerOpen, SessionGone, StartFailed, TenantLimitReached
 from gateway_proxy.runner.homes import Homes
 from gateway_proxy.runner.instance import Instance
@@ -144,6 +145,18 @@ async def test_a_cancelled_start_leaves_no_process(children: Children, tmp_path:
         await start.task
     keeper.resume()
     await start.until_nothing_is_left(keeper)
+
+
+async def test_a_child_whose_pipe_is_gone_before_its_handshake_has_not_started(children: Children) -> None:
+    """Seam: 502 start_failed. An error of JSON-RPC would read as if the child had answered."""
+    script = "import os, sys, time; os.close(0); print('closed', file=sys.stderr, flush=True); time.sleep(60)"
+    spec = LaunchSpec(tenant="acme", command=sys.executable, args=["-c", script])
+    instance = await children.ensure("a", spec)
+    async with asyncio.timeout(10):
+        while not instance.wire.log:
+            await asyncio.sleep(0.01)
+    with pytest.raises(StartFailed):
+        await instance.initialize(read_envelope(b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}'))
 
 
 async def test_the_status_shows_no_secret(children: Children) -> None:
