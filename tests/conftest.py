@@ -111,6 +111,13 @@ def empty_database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def patient_databases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections and locks are waited for: how long a crowd takes is up to the machine."""
+    for engine in ("postgres_engine", "sqlite_engine"):
+        monkeypatch.setattr(f"gateway_proxy.storage.sql.{engine}.WAIT_SECONDS", 60.0)
+
+
+@pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     """An open `Database`; the test runs once on SQLite and once on PostgreSQL."""
     database = Database(database_url)

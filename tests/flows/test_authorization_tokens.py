@@ -182,6 +182,7 @@ async def test_a_refresh_rotates_and_the_successor_goes_on(server: Authorization
         assert await is_alive(server, tokens["access_token"])
 
 
+@pytest.mark.usefixtures("patient_databases")
 async def test_fifty_parallel_refreshes_all_carry_one_successor(
     server: AuthorizationServer, client: OAuthClient
 ) -> None:

@@ -21,6 +21,8 @@ from tests.support.clock import FakeClock
 
 Workers = list[OAuthClient]
 
+pytestmark = pytest.mark.usefixtures("patient_databases")
+
 
 @pytest.fixture
 async def workers(database_url: str, keyring: Keyring, clock: FakeClock) -> AsyncIterator[Workers]:

@@ -118,14 +118,7 @@ async def test_readers_go_on_beside_a_writer(database: Database) -> None:
     await task
 
 
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pool that is waited for: how long two hundred take is up to the machine."""
-    for engine in ("postgres_engine", "sqlite_engine"):
-        monkeypatch.setattr(f"gateway_proxy.storage.sql.{engine}.WAIT_SECONDS", 60.0)
-
-
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("patient_databases")
 async def test_two_hundred_waits_on_a_pool_of_five_all_end_well(database_url: str) -> None:
     """House, Database: no transaction is held across a wait, so 200 open streams need no 200 connections."""
     database = Database(database_url, pool_size=5)
