@@ -255,7 +255,7 @@ def test_nothing_serves_before_the_database_is_prepared_and_what_failed_is_said_
     assert process.returncode == 1
     assert last.startswith("error: the database cannot be reached")
     assert len(family) >= 3  # the preparation, the runner, the worker
-    assert not any(is_alive(each) for each in family)
+    assert not psutil.wait_procs(family, timeout=SECONDS)[1]  # what sees its parent's end by itself needs a moment
 
 
 def test_an_address_that_is_taken_is_one_line(line: CommandLine) -> None:
