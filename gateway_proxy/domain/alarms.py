@@ -48,8 +48,10 @@ class Alarms:
     def _look(self) -> None:
         self._timer, self._looks_at = None, math.inf
         now = asyncio.get_running_loop().time()
-        for sleeper in [sleeper for sleeper, at in self._due.items() if at <= now]:
-            if self._due.pop(sleeper, None) is not None:  # one that rang may have called another off
-                sleeper.ring()
-        if self._due:
-            self._arm(min(self._due.values()))
+        try:
+            for sleeper in [sleeper for sleeper, at in self._due.items() if at <= now]:
+                if self._due.pop(sleeper, None) is not None:  # one that rang may have called another off
+                    sleeper.ring()
+        finally:
+            if self._due:
+                self._arm(min(self._due.values()))

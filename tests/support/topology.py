@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -165,12 +166,14 @@ async def running_caddy(folder: Path, port: int, upstreams: Sequence[str]) -> As
 
 
 async def _wait_for_tls(port: int, certificate: Path, log: Path) -> None:
+    """Until a handshake succeeds: Caddy listens before it has issued the certificate."""
     async with asyncio.timeout(30):
         while not certificate.exists():
             await asyncio.sleep(0.05)
+        trust = ssl.create_default_context(cafile=certificate)
         while True:
             with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust, server_hostname="localhost")
                 writer.close()
                 return
             await asyncio.sleep(0.05)
