@@ -8,7 +8,7 @@ from typing import Final
 from benchmarks import wire
 from benchmarks.gateway import SESSIONS_PER_PERSON, Installation
 from benchmarks.load import Connection, connect
-from benchmarks.measure import MANY, measure
+from benchmarks.measure import MANY, Scenario, measure
 from benchmarks.processes import (
     Cores,
     command_of,
@@ -22,6 +22,7 @@ from benchmarks.processes import (
 from benchmarks.subjects import HOST, Subject
 
 MIB: Final = 1024 * 1024
+TWICE: Final = Scenario("JSON, C=128", 128, ("json",))
 _SETTLE_SECONDS: Final = 1.0
 
 
@@ -46,7 +47,10 @@ class Sessions:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """Two workers against one at C=64. `balance` is 1 when both did half; `measured` is None without spare cores."""
+    """Two workers at C=128 against one at C=64, so that each has as much under way as the one.
+
+    `balance` is 1 when both did half; `measured` is None without spare cores.
+    """
 
     cpu_ratio: float
     balance: float
@@ -148,7 +152,7 @@ async def measure_scaling(one: Subject, two: Subject, *, rounds: int, seconds: f
         single = await measure(one, MANY, seconds)
         workers = workers_of(two.pid)
         before = [cpu_seconds([pid]) for pid in workers]
-        double = await measure(two, MANY, seconds)
+        double = await measure(two, TWICE, seconds)
         spent = [cpu_seconds([pid]) - start for pid, start in zip(workers, before, strict=True)]
         cpu_ratios.append(double.cpu_per_call / single.cpu_per_call)
         balances.append(sum(spent) / (len(spent) * max(spent)))
