@@ -136,8 +136,8 @@ def _alone(run: Run) -> str:
         scaling = run.scaling
         measured = "not measurable here" if scaling.measured is None else f"{scaling.measured:.2f}×"
         lines.append(
-            f"- Two workers, 64 calls under way at each: CPU per call {scaling.cpu_ratio:.2f}× that of one, balance {scaling.balance:.2f}; "
-            f"calls/s computed {scaling.computed:.2f}×, measured {measured}."
+            f"- Two workers, 64 calls under way at each: CPU per call {scaling.cpu_ratio:.2f}× that of one, "
+            f"balance {scaling.balance:.2f}; calls/s computed {scaling.computed:.2f}×, measured {measured}."
         )
     return "\n".join(lines) or "Not measured in this run."
 
