@@ -194,6 +194,7 @@ class Ear:
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
+            del reading  # what it raised holds this frame: without the cycle all is freed at once
 
     def _is_more_wanted(self) -> bool:
         return self._begun_with is not None and not self._wanted() <= self._begun_with

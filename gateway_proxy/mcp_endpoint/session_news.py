@@ -116,7 +116,7 @@ class SessionNews:
         gatherer.task = asyncio.get_running_loop().create_task(self._gather(gatherer), name="mcp-session-news")
 
     def _end(self, gatherer: Gatherer) -> None:
-        task = gatherer.task
+        task, gatherer.task = gatherer.task, None  # its frames hold the gatherer: no cycle may be left behind
         if task is not None:
             task.cancel()
             self._ending.add(task)

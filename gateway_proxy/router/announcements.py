@@ -109,9 +109,11 @@ class _Gathering:
                 self._has_looked.set()
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
-            for task in self._ears.values():
-                task.cancel()
-            await asyncio.gather(*self._ears.values(), return_exceptions=True)
+            ears = list(self._ears.values())
+            self._ears.clear()  # a cancelled task holds its frames, and they us: without the cycle all is freed at once
+            for ear in ears:
+                ear.cancel()
+            await asyncio.gather(*ears, return_exceptions=True)
 
     def _adopt(self, backends: tuple[Backend, ...]) -> None:
         present = {(backend.id, backend.revision): backend for backend in backends}

@@ -1,6 +1,7 @@
 """What backends say outside of calls, as one caller hears it (relay.md 3, 7): changes, updates, log messages."""
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import aclosing, asynccontextmanager
@@ -121,6 +122,32 @@ async def test_the_beginning_is_told_of_a_backend_that_cannot_be_reached_too() -
         heard = announcements.listen(make_context(user_id="u1"), LEGACY, uris=tuple, says_begun=True)
         async with asyncio.timeout(5), aclosing(heard):
             assert await anext(heard) is BEGUN
+
+
+@pytest.mark.parametrize("is_deaf", [False, True])
+async def test_nothing_of_a_listener_waits_for_the_collector(is_deaf: bool) -> None:
+    """Security F12, ADR 12: a thousand dropped streams leave no garbage behind; a backend without a stream no less."""
+    backend = demo_backend()
+    if not is_deaf:
+        Speaker(backend)
+    async with serve(backend) as url, open_relay([http_backend(url)]) as relay:
+        await relay.names()
+        announcements = Announcements(relay.catalog, relay.upstreams)
+        gc.collect()
+        gc.disable()
+        try:
+            heard = announcements.listen(make_context(user_id="u1"), LEGACY, uris=tuple, says_begun=True)
+            async with asyncio.timeout(5), aclosing(heard):
+                assert await anext(heard) is BEGUN
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
+            del heard
+            left = [
+                each for each in gc.get_objects() if isinstance(each, ear_room.Listener | announcements_room._Gathering)
+            ]
+        finally:
+            gc.enable()
+    assert left == []
 
 
 @pytest.mark.parametrize("modern", [False, True])
