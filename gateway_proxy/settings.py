@@ -46,6 +46,7 @@ class Settings:
     access_ttl: float
     refresh_ttl: float
     refresh_grace: float
+    stream_ttl: float | None
 
     @property
     def is_embedded(self) -> bool:
@@ -252,6 +253,13 @@ def _grace(text: str) -> float:
     return value
 
 
+def _stream_ttl(text: str) -> float | None:
+    value = _seconds(text)
+    if 0 < value < 1:
+        raise ValueError("expected at least 1 s, or 0 for no limit")
+    return value or None
+
+
 def _log_level(text: str) -> str:
     if text.lower() not in ("debug", "info", "warning", "error"):
         raise ValueError("expected debug, info, warning or error")
@@ -306,4 +314,5 @@ SPECIFICATION: Final[tuple[Row, ...]] = (
     Row("GATEWAY_ACCESS_TTL", "access_ttl", _access_ttl, 3600.0),
     Row("GATEWAY_REFRESH_TTL", "refresh_ttl", _seconds, 30 * 86400.0),
     Row("GATEWAY_REFRESH_GRACE", "refresh_grace", _grace, 30.0),
+    Row("GATEWAY_STREAM_TTL", "stream_ttl", _stream_ttl, None),
 )

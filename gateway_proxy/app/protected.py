@@ -14,7 +14,7 @@ from gateway_proxy.auth.middleware import Verifier, address_of
 from gateway_proxy.domain.errors import AuthError, RateLimited
 from gateway_proxy.domain.principal import Scope
 from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
-from gateway_proxy.mcp_endpoint.config import EndpointConfig, IsStillWelcome, ServerIdentity
+from gateway_proxy.mcp_endpoint.config import EndpointConfig, EndpointLimits, IsStillWelcome, ServerIdentity
 from gateway_proxy.mcp_endpoint.http_sse import HttpSse
 from gateway_proxy.provisioning.backend_edits import BackendEdits
 from gateway_proxy.services import Services
@@ -131,7 +131,12 @@ def mcp_endpoint(services: Services, is_still_welcome: IsStillWelcome | None = N
         services.relay.requests,
         services.sessions,
         services.core.clock,
-        EndpointConfig(settings.public_url, settings.cors_origins, ServerIdentity(name=settings.name, version=VERSION)),
+        EndpointConfig(
+            settings.public_url,
+            settings.cors_origins,
+            ServerIdentity(name=settings.name, version=VERSION),
+            EndpointLimits(stream_seconds=settings.stream_ttl),
+        ),
         is_still_welcome=is_still_welcome,
         crossing=services.crossing,
         sealer=services.core.keyring,

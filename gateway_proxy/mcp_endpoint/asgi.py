@@ -27,7 +27,7 @@ from gateway_proxy.mcp_endpoint.headers import McpHeaders, read_headers
 from gateway_proxy.mcp_endpoint.kept_streams import KeptStreams
 from gateway_proxy.mcp_endpoint.legacy import LegacyLeg, caller_of
 from gateway_proxy.mcp_endpoint.listening import Listening
-from gateway_proxy.mcp_endpoint.loopback import WITHOUT_PARAMETERS
+from gateway_proxy.mcp_endpoint.loopback import LOOPBACK
 from gateway_proxy.mcp_endpoint.modern import ModernLeg
 from gateway_proxy.mcp_endpoint.open_streams import OpenStreams
 from gateway_proxy.mcp_endpoint.parked_calls import ParkedCalls
@@ -54,6 +54,7 @@ STOPPED: Final = {
     Stop.NOT_WELCOME: Refusal(200, wire.UNAVAILABLE, "The token is no longer valid"),
     Stop.SESSION_ENDED: Refusal(404, wire.INVALID_REQUEST, "The session was ended"),
     Stop.UNATTENDED: Refusal(200, wire.INTERNAL_ERROR, "The gateway could not relay this request"),
+    Stop.TIME_UP: Refusal(200, wire.UNAVAILABLE, "The stream was open for as long as it may; come back for the rest"),
     Stop.DRAINING: Refusal(503, wire.UNAVAILABLE, "The gateway is restarting; try again", retry_after=1.0),
 }
 """Last words by reason; a client that is gone or does not read gets none."""
@@ -103,10 +104,18 @@ class McpEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = read_headers(scope["headers"])
         sends_whole = EXTENSION in scope.get("extensions", ())
-        if WITHOUT_PARAMETERS in scope:
-            headers.takes_parameters = False
+        is_loopback = LOOPBACK in scope
+        headers.takes_parameters = not is_loopback
         post = Post(
-            Exchange(receive, send, self._clock, self._limits, self._alarms, sends_whole=sends_whole),
+            Exchange(
+                receive,
+                send,
+                self._clock,
+                self._limits,
+                self._alarms,
+                sends_whole=sends_whole,
+                can_come_back=not is_loopback,
+            ),
             headers,
             headers.accept,
             get_tenant_context(scope),

@@ -36,6 +36,7 @@ class EndpointLimits:
     no proxy takes it for dead. `list_ttl_ms` is the `ttlMs` of lists: short, because removed tools vanish at once.
     `look_again`: how often a reader of the event log looks without having been woken. `left_calls_per_user` may go on
     without their client; `remember_ended` is how long a stream's end may be asked for again.
+    `stream_seconds`: after so long a client that can come back is asked to; None is never.
     `linger_seconds`: announcements are gathered for so long after a session's last GET stream.
     `parked_seconds` and `parked_per_user` are for calls that wait for input of a client of 2026-07-28.
     """
@@ -53,6 +54,7 @@ class EndpointLimits:
     streams_per_worker: int = 1000
     list_ttl_ms: int = 10_000
     reconnect_ms: int = 1000
+    stream_seconds: float | None = None
     look_again: float = 30.0
     look_again_for_call: float = 1.0
     left_calls_per_user: int = 16

@@ -34,6 +34,7 @@ class Stop(Enum):
     SESSION_ENDED = auto()
     DRAINING = auto()
     UNATTENDED = auto()
+    TIME_UP = auto()
 
 
 class ClientLeft(Exception):  # not an error: the client is free to go
@@ -72,12 +73,14 @@ class Exchange:
         "_loop",
         "_reading",
         "_receive",
+        "_returns",
         "_send",
         "_sends_whole",
         "_task",
         "_unchecked_since",
         "_writing_since",
         "_wrote_at",
+        "can_come_back",
         "is_detached",
         "is_finished",
         "is_started",
@@ -97,8 +100,12 @@ class Exchange:
         alarms: Alarms,
         *,
         sends_whole: bool = False,
+        can_come_back: bool = True,
     ) -> None:
-        """`sends_whole` says that `send` understands `domain.whole_answer`."""
+        """`sends_whole` says that `send` understands `domain.whole_answer`.
+
+        `can_come_back`: the transport has a way to ask for the rest of a stream.
+        """
         task = asyncio.current_task()
         assert task is not None
         self._receive = receive
@@ -112,11 +119,13 @@ class Exchange:
         self._ending: asyncio.Task[None] | None = None
         self._lock: asyncio.Lock | None = None
         self._reading = True
+        self._returns = False
         self._is_late = False
         self._writing_since: float | None = None
         self._wrote_at = 0.0
         self._began_at = 0.0
         self._unchecked_since: float | None = None
+        self.can_come_back = can_come_back
         self.takes_sse = False
         self.is_welcome: Callable[[], Awaitable[bool]] | None = None
         self.is_streaming = False
@@ -224,6 +233,7 @@ class Exchange:
     def begin_serving(self, is_welcome: Callable[[], Awaitable[bool]]) -> None:
         """There is no body to read (GET). `is_welcome` is asked at every tick from now on."""
         self._reading = False
+        self._returns = self.can_come_back
         self.is_welcome = is_welcome
 
     async def close(self) -> None:
@@ -312,7 +322,7 @@ class Exchange:
                 if self.is_detached:
                     await asyncio.sleep(self._limits.tick)
                 else:
-                    await asyncio.wait({gone}, timeout=self._limits.tick)
+                    await asyncio.wait({gone}, timeout=self._until_next_look())
                 if gone.done() and not self.is_detached and not self._outlives_client():
                     self.stop(Stop.CLIENT_GONE)
                 else:
@@ -326,13 +336,20 @@ class Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
+    def _until_next_look(self) -> float:
+        """Seconds; a stream whose time is up sooner is looked at then."""
+        limit, tick = self._limits.stream_seconds, self._limits.tick
+        return tick if limit is None else min(tick, max(0.0, self._began_at + limit - self._clock.monotonic()) or tick)
+
     async def _tick(self) -> None:
         now = self._clock.monotonic()
         if self._writing_since is not None and not self.is_detached:
             if now - self._writing_since > self._limits.slow_reader:
                 self.stop(Stop.SLOW_READER)
             return
-        if self.is_streaming:
+        if self._is_time_up(now):
+            await self._ask_to_return()
+        elif self.is_streaming:
             if not await self._is_welcome(now):
                 self.stop(Stop.NOT_WELCOME)
             elif now - self._wrote_at >= self._limits.heartbeat and not self.is_detached:
@@ -340,6 +357,20 @@ class Exchange:
         elif self.takes_sse and not self.is_started and now - self._began_at >= self._limits.silence:
             await self.open_stream()
             await self.write_comment()
+
+    def _is_time_up(self, now: float) -> bool:
+        """Whether the client is to come back for the rest; one that cannot keeps its stream."""
+        limit = self._limits.stream_seconds
+        if limit is None or now - self._began_at < limit or self.is_detached or self.is_finished:
+            return False
+        return self._returns or (self.keeper is not None and self.takes_sse)
+
+    async def _ask_to_return(self) -> None:
+        if self._returns:
+            self.stop(Stop.TIME_UP)
+        else:
+            await self.open_stream()
+            self.let_go()
 
     async def _is_welcome(self, now: float) -> bool:
         """Ask; while the question cannot be answered the last answer holds, for `unchecked` seconds (security O4)."""

@@ -213,7 +213,7 @@ class LegacyLeg:
         if session is None:
             await relay_call(post.exchange, post.accept, messages, answer)
             return
-        if session.protocol_version >= KEEPS_SINCE and post.accept.sse:
+        if session.protocol_version >= KEEPS_SINCE and post.accept.sse and post.exchange.can_come_back:
             post.exchange.keeper = self._kept_streams.of_call(session, post.exchange, request.id)
         key = self._calls_in_flight.add(session.id, request.id, post.exchange)
         try:

@@ -22,8 +22,10 @@ Emit = Callable[[bytes], Awaitable[None]]
 ACCEPT: Final = b"application/json, text/event-stream"
 EVENT_LIMIT: Final = 16 * 1024 * 1024
 MODERN_VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
-WITHOUT_PARAMETERS: Final = "gateway_proxy.without_parameters"
-"""In the scope: the transport has no headers that repeat a tool's arguments, so none are missing."""
+LOOPBACK: Final = "gateway_proxy.loopback"
+"""In the scope: the transport has no headers that repeat a tool's arguments, so none are missing; and its one stream
+cannot be left and come back to, so that nothing may be kept for later.
+"""
 
 NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
@@ -128,7 +130,7 @@ class Loopback:
             "headers": sent,
             "client": None,
             "server": None,
-            WITHOUT_PARAMETERS: True,
+            LOOPBACK: True,
             "state": {"principal": self.ctx.principal, "tenant": self.ctx.tenant, "tenant_context": self.ctx},
         }
         pipe = _Pipe(body, emit)

@@ -15,7 +15,8 @@ Written by `scripts/conformance`; a change by hand does not last.
 The official suite (`@modelcontextprotocol/conformance` 0.2.0-alpha.12, both requirement sets) runs against a server
 with one of everything in MCP, first directly and then through the gateway: a tenant with that one backend and
 `naming: {prefix: none}`, reached over streamable HTTP and over stdio, on one worker and on two gateway processes behind
-a strict round robin, where no two requests in a row meet the same process.
+a strict round robin, where no two requests in a row meet the same process. `GATEWAY_STREAM_TTL` is 2 seconds there: the
+scenario `server-sse-polling` wants the stream of a call broken and taken up again, and a child has none to break.
 
 "Not as good" counts the checks that end worse than in the direct run, or that the suite did not get to. The suite
 counts its unscored scenarios too; the extension `io.modelcontextprotocol/tasks` is among them.

@@ -23,6 +23,8 @@ PERSON = "bob@example.com"
 PASSWORD = "correct horse battery"
 TENANTS = ("http", "stdio")
 """One tenant for each way in which the backend is reached."""
+SETTINGS = {"GATEWAY_STREAM_TTL": "2"}
+"""In one scenario the server breaks the stream of a call. One over stdio has none to break, so the gateway does."""
 START_SECONDS = 30.0
 LAST_LINES = 20
 
@@ -114,7 +116,7 @@ async def one_worker(backend: str) -> AsyncIterator[Target]:
     with tempfile.TemporaryDirectory(prefix="gw") as folder:
         path = Path(folder) / "gateway.yaml"
         path.write_text(_config(backend))
-        async with running_gateway(arguments=("--config", str(path))) as gateway:
+        async with running_gateway(arguments=("--config", str(path)), environment=SETTINGS) as gateway:
             yield Target("1 worker", gateway.url, await _tokens(gateway), (gateway.log,))
 
 
@@ -133,7 +135,7 @@ async def two_gateways(backend: str, run: TestRun) -> AsyncIterator[Target]:
                 database_url=database_url,
                 redis_url=redis_url,
                 gateways=2,
-                environment={"GATEWAY_PUBLIC_URL": public},
+                environment={"GATEWAY_PUBLIC_URL": public, **SETTINGS},
                 config=config,
             ) as topology,
             round_robin(port, [gateway.url.removeprefix("http://") for gateway in topology.gateways]) as url,

@@ -42,8 +42,10 @@ def test_every_problem_is_named_at_once() -> None:
         GATEWAY_PORT="80x",
         GATEWAY_ACCESS_TTL="60",
         GATEWAY_SECRET_KEYS="short",
+        GATEWAY_STREAM_TTL="0.5",
     )
-    for name in ("GATEWAY_PUBLIC_URL", "GATEWAY_PORT", "GATEWAY_ACCESS_TTL", "GATEWAY_SECRET_KEYS"):
+    wrong = ("GATEWAY_PUBLIC_URL", "GATEWAY_PORT", "GATEWAY_ACCESS_TTL", "GATEWAY_SECRET_KEYS", "GATEWAY_STREAM_TTL")
+    for name in wrong:
         assert name in problems
 
 
