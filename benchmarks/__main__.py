@@ -79,11 +79,7 @@ class Bench:
             run_rounds(subjects, SHORT if self._short else FULL, rounds=self._rounds, seconds=self._seconds)
         )
         self.resident = {each.name: sum(map(resident_bytes, each.pids())) for each in subjects if each.pid}
-        scaling = uvloop.run(
-            measure_scaling(
-                ours, two, rounds=self._rounds, seconds=self._seconds, has_room=self._cores.has_room_for_two
-            )
-        )
+        scaling = uvloop.run(measure_scaling(ours, two, rounds=self._rounds, seconds=self._seconds, cores=self._cores))
         with self._installation.running() as (fresh_port, fresh_pid):
             fresh = gateway_subject(NAME, fresh_port, fresh_pid, tokens)
             sessions = uvloop.run(measure_sessions(fresh, count=200 if self._short else 900, streams=50))

@@ -1,6 +1,7 @@
 """What is measured of the gateway alone: start, idle memory, idle sessions, and two workers against one."""
 
 import asyncio
+import os
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
@@ -14,6 +15,7 @@ from benchmarks.processes import (
     command_of,
     cpu_seconds,
     free_port,
+    pin,
     resident_bytes,
     running,
     tree_of,
@@ -49,13 +51,14 @@ class Sessions:
 class Scaling:
     """Two workers at C=128 against one at C=64, so that each has as much under way as the one.
 
-    `balance` is 1 when both did half; `measured` is None without spare cores.
+    `balance` is 1 when both did half. `measured` counts only where the load `has_room` beside the workers.
     """
 
     cpu_ratio: float
     balance: float
     computed: float
-    measured: float | None
+    measured: float
+    has_room: bool
 
 
 def workers_of(supervisor: int) -> list[int]:
@@ -140,22 +143,28 @@ async def _hold_stream(subject: Subject, session: tuple[int, str]) -> Connection
     return connection
 
 
-async def measure_scaling(one: Subject, two: Subject, *, rounds: int, seconds: float, has_room: bool) -> Scaling:
-    """Interleave one worker and two workers.
+async def measure_scaling(one: Subject, two: Subject, *, rounds: int, seconds: float, cores: Cores) -> Scaling:
+    """Interleave one worker and two workers, which have a core each.
 
-    Without a core for each worker, the calls/s of two workers cannot be seen; what can be seen is whether a call costs
-    more CPU with two, and whether both get half of the calls. From these the speed-up is computed.
+    Where the load has to run on those two cores as well, the calls/s of two workers cannot be seen; what can be seen is
+    whether a call costs more CPU with two, and whether both get half of the calls. From these the speed-up is computed.
     """
+    assert one.pid is not None
     assert two.pid is not None
+    workers = workers_of(two.pid)
+    for pid, core in zip(workers, sorted(cores.two), strict=False):
+        pin([pid], frozenset({core}))
+    load = set(tree_of(os.getpid())) - {*tree_of(one.pid), *tree_of(two.pid)}
     cpu_ratios, balances, rates = [], [], []
     for _ in range(rounds):
         single = await measure(one, MANY, seconds)
-        workers = workers_of(two.pid)
         before = [cpu_seconds([pid]) for pid in workers]
+        pin(load, cores.rest if cores.has_room_for_two else cores.two)
         double = await measure(two, TWICE, seconds)
+        pin(load, cores.rest)
         spent = [cpu_seconds([pid]) - start for pid, start in zip(workers, before, strict=True)]
         cpu_ratios.append(double.cpu_per_call / single.cpu_per_call)
         balances.append(sum(spent) / (len(spent) * max(spent)))
         rates.append(double.rate / single.rate)
     computed = median(2 * balance / ratio for balance, ratio in zip(balances, cpu_ratios, strict=True))
-    return Scaling(median(cpu_ratios), median(balances), computed, median(rates) if has_room else None)
+    return Scaling(median(cpu_ratios), median(balances), computed, median(rates), cores.has_room_for_two)

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,16 +26,24 @@ class Cores:
 
     @classmethod
     def of_machine(cls) -> "Cores":
-        """One core for the subject; with four or more, two for the rows with two workers."""
+        """One core for the subject. The row of two workers has a core for each, which it shares below four cores."""
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) >= 4:
             return cls(frozenset(cores[:1]), frozenset(cores[:2]), frozenset(cores[2:]))
-        return cls(frozenset(cores[:1]), frozenset(cores[:1]), frozenset(cores[1:] or cores))
+        return cls(frozenset(cores[:1]), frozenset(cores[:2]), frozenset(cores[1:] or cores))
 
     @property
     def has_room_for_two(self) -> bool:
         """Whether two workers have a core each that the load does not use."""
-        return len(self.two) == 2
+        return len(self.two) == 2 and not self.two & self.rest
+
+
+def pin(pids: Iterable[int], cores: frozenset[int]) -> None:
+    """Let running processes, all their threads, use these cores only."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), cores)
 
 
 def free_port() -> int:

@@ -134,10 +134,10 @@ def _alone(run: Run) -> str:
         )
     if run.scaling is not None:
         scaling = run.scaling
-        measured = "not measurable here" if scaling.measured is None else f"{scaling.measured:.2f}×"
+        where = "measured" if scaling.has_room else "measured with the load on the same cores"
         lines.append(
             f"- Two workers, 64 calls under way at each: CPU per call {scaling.cpu_ratio:.2f}× that of one, "
-            f"balance {scaling.balance:.2f}; calls/s computed {scaling.computed:.2f}×, measured {measured}."
+            f"balance {scaling.balance:.2f}; calls/s computed {scaling.computed:.2f}×, {where} {scaling.measured:.2f}×."
         )
     return "\n".join(lines) or "Not measured in this run."
 

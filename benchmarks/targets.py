@@ -99,8 +99,11 @@ def _capacity(run: Run) -> list[Verdict]:
     rows = []
     if run.scaling is not None:
         seen, note = run.scaling.measured, "measured"
-        if seen is None:
-            seen, note = run.scaling.computed, "computed of CPU per call and balance: no core for each worker here"
+        if not run.scaling.has_room:
+            seen, note = (
+                run.scaling.computed,
+                "computed of CPU per call and balance: the load has no core of its own here",
+            )
         rows.append(Verdict("calls/s of 2 workers, to 1", seen, "×", 1.7, 1.9, at_most=False, note=note))
     if run.sessions is not None:
         rows.append(
