@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway_proxy.backends.breaker import Breaker
 from gateway_proxy.backends.caller import NOTHING_DECLARED, Caller, Declared
@@ -22,7 +22,6 @@ from gateway_proxy.backends.faults import relay_error
 from gateway_proxy.backends.introduction import OF_AN_API, Introduction
 from gateway_proxy.backends.log_levels import EVERYTHING, LEVELS, NOTHING, asked_level, floor_of
 from gateway_proxy.backends.messages import Announcement, Failure, Result
-from gateway_proxy.backends.openapi.services import OpenApiServices
 from gateway_proxy.backends.opening import OPEN_TIMEOUT, Opener, UpstreamRecords
 from gateway_proxy.backends.pool import Place, SessionPool, Standing
 from gateway_proxy.backends.replies import SessionExpired, check_reply
@@ -39,6 +38,9 @@ from gateway_proxy.domain.errors import (
     GatewayError,
 )
 
+if TYPE_CHECKING:
+    from gateway_proxy.backends.openapi.services import OpenApiServices
+
 NOBODY: Final = Caller(None, "2025-11-25", GATEWAY_INFO, b"{}", modern=False)
 NOBODY_MODERN: Final = Caller(None, "2026-07-28", GATEWAY_INFO, b"{}", modern=True)
 
@@ -53,7 +55,7 @@ class Upstreams:
         self._clock = clock
         self._minter = Minter()
         self._aside = Aside()
-        self._openapi = OpenApiServices(endpoints, clock)
+        self._openapi: OpenApiServices | None = None
         self._opener = Opener(endpoints, records, minter=self._minter, aside=self._aside)
         self._pool = SessionPool(self._opener, clock)
         self._ears: dict[Place, Ear] = {}
@@ -190,7 +192,7 @@ class Upstreams:
 
     def notes_of(self, backend: Backend) -> tuple[str, ...]:
         """What the backend has and the gateway does not offer, in phrases of ours."""
-        return self._openapi.notes_of(backend)
+        return () if self._openapi is None else self._openapi.notes_of(backend)
 
     def retire(self, backend_id: str, revision: int) -> None:
         """That revision of a backend is gone: end its idle sessions and children, let go of its connections."""
@@ -199,7 +201,8 @@ class Upstreams:
             if place[0] == backend_id and place[1] == revision:
                 del self._ears[place]
                 ear.stop()
-        self._openapi.forget(backend_id, revision)
+        if self._openapi is not None:
+            self._openapi.forget(backend_id, revision)
         self._aside.spawn(self._retire(idle, backend_id, revision))
         held = self._breakers.get(backend_id)
         if held is not None and held[0] == revision:
@@ -231,7 +234,7 @@ class Upstreams:
         deadline = Deadline(self._clock, backend.timeout if timeout is None else timeout)
         if backend.transport is Transport.OPENAPI:
             _check_readable(backend)
-            return await self._openapi.answer(backend, request, deadline, self.breaker_of(backend))
+            return await self._openapi_services().answer(backend, request, deadline, self.breaker_of(backend))
         breaker = self._check_usable(backend)
         try:
             session = self._pool.find(standing.place)
@@ -253,6 +256,14 @@ class Upstreams:
         except (BackendUnavailable, BackendMisbehaved, BackendTimeout) as error:
             breaker.failed(error)
             raise
+
+    def _openapi_services(self) -> "OpenApiServices":
+        """Loaded with the first of them: most gateways have none, and it is a library's worth of modules."""
+        if self._openapi is None:
+            from gateway_proxy.backends.openapi.services import OpenApiServices  # noqa: PLC0415
+
+            self._openapi = OpenApiServices(self._endpoints, self._clock)
+        return self._openapi
 
     def _check_usable(self, backend: Backend) -> Breaker:
         _check_readable(backend)

@@ -1,7 +1,6 @@
 """Collecting everything that is wrong with a configuration, each at its key path, so that one run names it all."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Final
 
 from gateway_proxy.domain.errors import ConfigFileInvalid
@@ -60,6 +59,8 @@ def quotable(text: str) -> str:
 
 def suggestion(given: str, known: Iterable[str]) -> str:
     """` (did you mean "timeout"?)`, or the list of what there is when nothing is close and the list is short."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for a process that has met a mistake, and no other
+
     names = sorted(known)
     close = get_close_matches(given, names, n=1, cutoff=0.6) or get_close_matches(
         given.lower().replace("-", "_"), names, n=1, cutoff=0.6

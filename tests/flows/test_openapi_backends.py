@@ -288,11 +288,11 @@ async def test_a_document_is_read_again_only_when_it_changed() -> None:
     service.headers["etag"] = '"v1"'
     async with serve(service) as url, open_relay([openapi_backend(url)]) as relay:
         await relay.names()
-        first = relay.upstreams._openapi._documents._held["id-shop"].site
+        first = relay.upstreams._openapi_services()._documents._held["id-shop"].site
         for _ in range(2):
             relay.clock.advance(120)
             assert (await status_of(relay)).state == "ready"
-            assert relay.upstreams._openapi._documents._held["id-shop"].site is first
+            assert relay.upstreams._openapi_services()._documents._held["id-shop"].site is first
             service.headers.pop("etag", None)
         assert service.seen[1].headers["if-none-match"] == '"v1"'
         assert service.documents_served == 3
