@@ -6,7 +6,10 @@ share one, and an alarm is an entry in a dictionary (ADR 12).
 
 import asyncio
 import math
-from typing import Protocol
+from typing import Final, Protocol
+
+_TICK: Final = 0.001
+"""Event loops count in milliseconds. Who looks one later than the time finds it past, and has not to look again."""
 
 
 class Sleeper(Protocol):
@@ -43,7 +46,7 @@ class Alarms:
         if self._timer is not None:
             self._timer.cancel()
         self._looks_at = at
-        self._timer = asyncio.get_running_loop().call_at(at, self._look)
+        self._timer = asyncio.get_running_loop().call_at(at + _TICK, self._look)
 
     def _look(self) -> None:
         self._timer, self._looks_at = None, math.inf

@@ -160,7 +160,7 @@ class Exchange:
             raise ClientLeft
         if len(body) > limit:
             raise _too_large(limit)
-        self._reading = False
+        self._has_read()
         return body
 
     async def answer_json(self, body: bytes, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
@@ -232,7 +232,7 @@ class Exchange:
 
     def begin_serving(self, is_welcome: Callable[[], Awaitable[bool]]) -> None:
         """There is no body to read (GET). `is_welcome` is asked at every tick from now on."""
-        self._reading = False
+        self._has_read()
         self._returns = self.can_come_back
         self.is_welcome = is_welcome
 
@@ -252,6 +252,13 @@ class Exchange:
         await asyncio.wait({attendant})
         if not attendant.cancelled():
             attendant.result()
+
+    def _has_read(self) -> None:
+        """The request is read. If that was slow, the alarm stands at the end of the body's time, far too late."""
+        self._reading = False
+        if self._is_late:
+            self._is_late = False  # once: a second alarm would bring a second attendant
+            self._alarms.set(self, self._loop.time() + self._limits.attend_after)
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]], first: bytes | None = None) -> None:
         """Begin the answer; `first` follows at once, before anybody else can write."""

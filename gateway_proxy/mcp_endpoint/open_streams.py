@@ -27,9 +27,10 @@ class OpenStreams:
             SessionLimitReached: The user, or this worker, holds as many as it may.
         """
         owner = (tenant_id, user_id)
-        streams = self._by_user.setdefault(owner, {})
+        streams = self._by_user.get(owner, {})
         if len(streams) >= self._limits.streams_per_user or self._count >= self._limits.streams_per_worker:
             raise SessionLimitReached(self._limits.streams_per_user)
+        self._by_user[owner] = streams
         streams[exchange] = session_id
         self._count += 1
         try:

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import uvloop
+
 from gateway_proxy.domain.alarms import Alarms
 
 
@@ -77,3 +79,34 @@ async def test_a_time_that_is_past_rings_at_once() -> None:
     alarms.set(waker, asyncio.get_running_loop().time() - 1)
     await asyncio.sleep(0.05)
     assert len(waker.rang) == 1
+
+
+class CountedAlarms(Alarms):
+    """Counts its timers."""
+
+    timers = 0
+
+    def _arm(self, at: float) -> None:
+        self.timers += 1
+        super()._arm(at)
+
+
+def test_an_alarm_between_two_milliseconds_is_looked_for_once() -> None:
+    """ADR 12: timers of the workers' loop are whole milliseconds; one that is early is not set again at every turn."""
+
+    async def ring_all() -> tuple[list[float], int]:
+        """How late they rang, and the timers that it took."""
+        alarms, late = CountedAlarms(), []
+        for fraction in range(10):
+            waker, at = Waker(alarms), asyncio.get_running_loop().time() + 0.01 + fraction / 10_000
+            alarms.set(waker, at)
+            while not waker.rang:
+                await asyncio.sleep(0.001)
+            late.append(waker.rang[0] - at)
+        return late, alarms.timers
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        late, timers = runner.run(ring_all())
+
+    assert min(late) >= 0
+    assert timers == 10
