@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from types import FrameType
 
@@ -34,11 +34,11 @@ class Gateway:
         self._http_sse: HttpSse | None = None
         self._app: ASGIApp | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """The awaitable of whoever serves this."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif self._app is not None:
-            await self._app(scope, receive, send)
+            return self._live(receive, send)
+        return _closed() if self._app is None else self._app(scope, receive, send)
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
@@ -101,6 +101,10 @@ class Gateway:
         self._draining.is_draining = True
         if self._endpoint is not None:
             self._endpoint.close_streams()
+
+
+async def _closed() -> None:
+    """Nothing is served any more; the server hangs up."""
 
 
 def create_app() -> Gateway:

@@ -47,6 +47,7 @@ MAX_SERVER_REQUESTS: Final = 100
 FIRST_RETRY: Final = 1.0
 _REFUSED: Final = b'"error":{"code":-32601,"message":"The client does not support this request."}'
 _CHANGED: Final = "/list_changed"
+_MODERN: Final = Era.MODERN
 
 
 class Exchange:
@@ -259,7 +260,7 @@ class Exchange:
                 raise self._misbehaved("the result is not an object")
             self._breaker.succeeded()
             session = self._session
-            return Result(result, session.era is Era.MODERN, session.key.backend_id)
+            return Result(result, session.era is _MODERN, session.key.backend_id)
         self._breaker.succeeded()
         if envelope.error:
             return read_failure(envelope.error)

@@ -33,6 +33,10 @@ class Failure:
     data: bytes | None = None
 
 
+OUTCOMES: Final = (Result, Failure)
+"""For `isinstance`: written `Result | Failure` there, a union is made each time."""
+
+
 @dataclass(slots=True)
 class ServerRequest:
     """A request of the backend to the client (sampling, elicitation, roots), for a caller that declared it.

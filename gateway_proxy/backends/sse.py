@@ -6,6 +6,8 @@ from typing import Final
 
 _BLANK: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 _BOM: Final = b"\xef\xbb\xbf"
+_LF: Final = 0x0A  # as numbers: looking for bytes in bytes makes an exception first
+_CR: Final = 0x0D
 _MESSAGES: Final = (b"", b"message")
 """Events of another type are none of MCP's: servers send pings and the like."""
 
@@ -72,7 +74,7 @@ class SseParser:
     def _read_block(self, block: bytes) -> bytes:
         if len(block) > self.limit:
             raise EventTooLarge
-        if block.startswith(b"data: ") and b"\n" not in block and b"\r" not in block:
+        if block.startswith(b"data: ") and _LF not in block and _CR not in block:
             return block[6:]
         data: list[bytes] = []
         kind = b""

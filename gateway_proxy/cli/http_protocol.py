@@ -50,7 +50,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first head."""
-        super().connection_made(OneWrite.around(transport, self.loop))
+        super().connection_made(OneWrite(transport, self.loop))
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -3,7 +3,7 @@
 Both legs come through here. What a message means, and which HTTP status an error has, is decided by the leg.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from gateway_proxy.mcp_endpoint import wire
 from gateway_proxy.mcp_endpoint.errors import Refusal
@@ -11,6 +11,7 @@ from gateway_proxy.mcp_endpoint.exchange import Exchange
 from gateway_proxy.mcp_endpoint.headers import Acceptable
 from gateway_proxy.mcp_endpoint.questions import CallQuestions
 from gateway_proxy.router.messages import (
+    OUTCOMES,
     Failure,
     Messages,
     Notification,
@@ -48,7 +49,7 @@ async def relay_call(
     is_parked = False
     try:
         async for message in messages:
-            if isinstance(message, Result | Failure):
+            if isinstance(message, OUTCOMES):
                 final = message
                 break
             if park is not None and isinstance(message, ServerRequest):
@@ -89,15 +90,18 @@ async def _event_of(message: RelayMessage, questions: CallQuestions | None) -> b
     return None
 
 
-async def finish(
+def finish(
     exchange: Exchange, accept: Acceptable, answer: Answer, headers: Iterable[tuple[bytes, bytes]] = ()
-) -> None:
+) -> Awaitable[None]:
     """Write the response that ends an exchange: into the stream if there is one, else in the shape the client takes."""
     status, body = answer
     if exchange.is_streaming:
-        await exchange.write_last_event(body)
-    elif (accept.json and not accept.prefers_sse) or status != 200:
-        await exchange.answer_json(body, status, headers)
-    else:
-        await exchange.open_stream(headers)
-        await exchange.write_last_event(body)
+        return exchange.write_last_event(body)
+    if (accept.json and not accept.prefers_sse) or status != 200:
+        return exchange.answer_json(body, status, headers)
+    return _answer_in_stream(exchange, body, headers)
+
+
+async def _answer_in_stream(exchange: Exchange, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    await exchange.open_stream(headers)
+    await exchange.write_last_event(body)

@@ -163,16 +163,17 @@ class Exchange:
         self._has_read()
         return body
 
-    async def answer_json(self, body: bytes, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    def answer_json(
+        self, body: bytes, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> Awaitable[None]:
         """Write the one answer of the exchange."""
         head = [*JSON_HEADERS, (b"content-length", b"%d" % len(body)), *headers]
         self.is_started = self.is_finished = True
         message: Message = {"type": "http.response.start", "status": status, "headers": head}
         if self._sends_whole:
             message[BODY] = body
-            await self._emit(message)
-        else:
-            await self._emit(message, {"type": "http.response.body", "body": body, "more_body": False})
+            return self._emit(message)
+        return self._emit(message, {"type": "http.response.body", "body": body, "more_body": False})
 
     async def answer_empty(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Write an answer without a body."""

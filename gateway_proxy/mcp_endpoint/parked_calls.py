@@ -22,7 +22,7 @@ from gateway_proxy.mcp_endpoint.config import EndpointLimits
 from gateway_proxy.mcp_endpoint.errors import Refusal, refusal_of
 from gateway_proxy.mcp_endpoint.parameters import invalid_parameters
 from gateway_proxy.mcp_endpoint.request_states import RequestStates, State
-from gateway_proxy.router.messages import Failure, Messages, Notification, RelayMessage, Result, ServerRequest
+from gateway_proxy.router.messages import OUTCOMES, Failure, Messages, Notification, RelayMessage, Result, ServerRequest
 from gateway_proxy.sessions.mailbox import Letter, Mailbox
 from gateway_proxy.telemetry.logs import get_log
 
@@ -163,7 +163,7 @@ class ParkedCalls:
                 is_over = True
                 raise _gone()
             async for message in self._read_steps(state.worker_id, letter, steps):
-                is_over = isinstance(message, Result | Failure)
+                is_over = isinstance(message, OUTCOMES)
                 yield message
         finally:
             del self._awaited[ref]

@@ -19,7 +19,7 @@ from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.catalog import Catalog
 from gateway_proxy.router.conversation import INVALID_PARAMS, STATE_ELSEWHERE, Conversation
-from gateway_proxy.router.messages import Failure, Messages, Notification, Result, ServerRequest
+from gateway_proxy.router.messages import OUTCOMES, Failure, Messages, Notification, Result, ServerRequest
 from gateway_proxy.router.param_headers import check_param_headers, write_param_headers
 from gateway_proxy.router.policy import Policy
 from gateway_proxy.router.route import Route
@@ -123,7 +123,7 @@ class ToolCalls:
             params = params[:-1] + b',"_meta":{"progressToken":%b}}' % _PROGRESS_TOKEN
         async with aclosing(self.call(ctx, caller, name=name, params=params, timeout=timeout)) as messages:
             async for message in messages:
-                if isinstance(message, Result | Failure):
+                if isinstance(message, OUTCOMES):
                     return message
                 if isinstance(message, ServerRequest):
                     await message.refuse(-32601, "The client does not support this request.")
@@ -188,7 +188,7 @@ class _ToolCall(Conversation):
         """`ok`, `tool_error` (a result that says isError) or `error` (a JSON-RPC error of the backend)."""
         if isinstance(final, Failure):
             return "error"
-        if b'"isError"' not in final.raw:
+        if final.raw.find(b'"isError"') < 0:  # `in` makes an exception first
             return "ok"
         try:
             return "tool_error" if _verdict.decode(final.raw).isError else "ok"

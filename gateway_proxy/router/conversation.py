@@ -17,7 +17,7 @@ from gateway_proxy.domain.errors import GatewayError
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.input_rounds import InputRounds, find_input_required
-from gateway_proxy.router.messages import Failure, RelayMessage, Result
+from gateway_proxy.router.messages import OUTCOMES, Failure, RelayMessage, Result
 from gateway_proxy.router.policy import Policy
 
 INVALID_PARAMS: Final = -32602
@@ -51,7 +51,7 @@ class Conversation(ABC):
             raise StopAsyncIteration
         try:
             message = await self._next()
-            if isinstance(message, Result | Failure):
+            if isinstance(message, OUTCOMES):
                 await self._end(self._outcome_of(message))
         except GatewayError as error:
             await self._end(type(error).__name__)
@@ -98,11 +98,11 @@ class Conversation(ABC):
             self._policy.admit(self.ctx)
             self._admitted_at = self._clock.monotonic()
             begun = await self._send(self._backend, self._request)
-            if isinstance(begun, Result | Failure):
+            if isinstance(begun, OUTCOMES):
                 return await self._finish(begun)
             self._exchange = begun
         message = await self._exchange.receive()
-        return await self._finish(message) if isinstance(message, Result | Failure) else message
+        return await self._finish(message) if isinstance(message, OUTCOMES) else message
 
     async def _finish(self, final: Result | Failure) -> RelayMessage:
         required = find_input_required(final, self.caller)

@@ -14,7 +14,7 @@ from msgspec import Raw
 from gateway_proxy.backends.caller import SERVER_REQUESTS, Caller
 from gateway_proxy.backends.envelope import one_line, read_failure
 from gateway_proxy.backends.exchange import Exchange
-from gateway_proxy.backends.messages import Failure, Result, ServerRequest, UpstreamMessage
+from gateway_proxy.backends.messages import OUTCOMES, Failure, Result, ServerRequest, UpstreamMessage
 from gateway_proxy.backends.splice import UpstreamRequest
 from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.errors import BackendMisbehaved
@@ -78,11 +78,11 @@ class InputRounds:
                 self.final = unanswered
                 return
             begun = await self._start()
-            if isinstance(begun, Result | Failure):
+            if isinstance(begun, OUTCOMES):
                 self.final = begun
             else:
                 try:
-                    while not isinstance(message := await begun.receive(), Result | Failure):
+                    while not isinstance(message := await begun.receive(), OUTCOMES):
                         yield message
                     self.final = message
                 finally:

@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from gateway_proxy.backends.envelope import EMPTY, Fields, quote, raw_bytes, read_fields, write_fields
 from gateway_proxy.backends.exchange import Exchange
-from gateway_proxy.backends.messages import Failure, Result, ServerRequest
+from gateway_proxy.backends.messages import OUTCOMES, Failure, Result, ServerRequest
 from gateway_proxy.backends.splice import UpstreamRequest
 from gateway_proxy.backends.upstreams import OnChange, Upstreams
 from gateway_proxy.domain.backend import Backend
@@ -129,7 +129,7 @@ async def _fetch_page(
     started = await upstreams.start_shared(
         backend, UpstreamRequest(kind.method, fields), timeout=LIST_TIMEOUT, on_change=on_change
     )
-    outcome = started if isinstance(started, Result | Failure) else await _await_outcome(started)
+    outcome = started if isinstance(started, OUTCOMES) else await _await_outcome(started)
     if isinstance(outcome, Result):
         return outcome.raw
     if outcome.code == METHOD_NOT_FOUND:
@@ -141,7 +141,7 @@ async def _await_outcome(exchange: Exchange) -> Result | Failure:
     try:
         while True:
             message = await exchange.receive()
-            if isinstance(message, Result | Failure):
+            if isinstance(message, OUTCOMES):
                 return message
             if isinstance(message, ServerRequest):
                 await message.refuse(-32601, "The client does not support this request.")

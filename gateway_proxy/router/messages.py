@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from gateway_proxy.backends.messages import (
     BEGUN,
+    OUTCOMES,
     Announcement,
     Failure,
     Notification,
@@ -29,6 +30,7 @@ RelayMessage = Notification | ServerRequest | Withdrawal | Pause | Result | Fail
 
 __all__ = [
     "BEGUN",
+    "OUTCOMES",
     "Announcement",
     "Failure",
     "Messages",

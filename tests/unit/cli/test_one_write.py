@@ -25,6 +25,9 @@ class Recorder(asyncio.Transport):
     def close(self) -> None:
         self.is_closed = True
 
+    def abort(self) -> None:
+        self.is_closed = True
+
     def is_closing(self) -> bool:
         return self.is_closed
 
@@ -34,7 +37,7 @@ class Recorder(asyncio.Transport):
 
 def wrapped() -> tuple[Recorder, asyncio.Transport]:
     recorder = Recorder()
-    return recorder, OneWrite.around(recorder, asyncio.get_running_loop())
+    return recorder, OneWrite(recorder, asyncio.get_running_loop())
 
 
 async def test_a_head_and_its_body_leave_as_one_packet() -> None:
@@ -88,3 +91,22 @@ async def test_what_is_not_wrapped_is_the_transports_own() -> None:
     """Servers ask transports for addresses and pause them."""
     _, transport = wrapped()
     assert transport.get_extra_info("peername") == ("127.0.0.1", 1)
+
+
+async def test_what_is_written_in_pieces_or_cut_off_keeps_its_order() -> None:
+    """A head never follows its body, and nothing follows an abort."""
+    recorder, transport = wrapped()
+    transport.write(HEAD)
+    transport.writelines((b"a", b"b"))
+    assert recorder.packets == [HEAD, b"a", b"b"]
+    transport.write(HEAD)
+    transport.abort()
+    await asyncio.sleep(0)
+    assert recorder.packets == [HEAD, b"a", b"b"]
+    assert recorder.is_closed
+
+
+def test_a_protocol_finds_every_method_of_a_transport() -> None:
+    """Nothing is left to the base class, whose methods raise."""
+    missing = [name for name in dir(asyncio.Transport) if not name.startswith("_") and name not in vars(OneWrite)]
+    assert missing == []
