@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway_proxy.cli.alarmed_loop import AlarmedLoop
 from gateway_proxy.cli.one_write import OneWrite
+from gateway_proxy.cli.unread import Unread
 from gateway_proxy.cli.whole_answer import AnsweringCycle
 from gateway_proxy.domain.whole_answer import EXTENSION
 
@@ -30,10 +31,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     A connection that has not sent a first head gets the same ten seconds; between requests the keep-alive limit counts.
     The clock is only armed while a head is incomplete, which on the usual path is never. Behind the head, 32 KiB that
     do not become part of a body (trailers, chunk extensions) end the connection.
+
+    So does a client that reads nothing for 30 seconds while something waits for it, be the answer complete or not (D3).
     """
 
     head_seconds = 10.0
+    unread_seconds = 30.0
     leaving_seconds = 1.0
+    leaving_unread_seconds = 5.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -50,13 +55,26 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first head."""
-        super().connection_made(OneWrite(transport, self.loop))
+        self._unread = Unread(transport, self.loop, self.unread_seconds)
+        super().connection_made(OneWrite(transport, self.loop, self._unread))
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clocks."""
         self._disarm()
         super().connection_lost(exc)
+        self._unread.forget()
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as we write."""
+        super().pause_writing()
+        self._unread.watch()
+
+    def resume_writing(self) -> None:
+        """It has read. When the connection is closing, what is left is still to be read."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._unread.forget()
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -118,9 +136,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """The worker stops. What is being answered is answered to its end, and then the connection closes.
 
         Who has just connected, or is just sending on a connection that was kept, is still served: uvicorn would hang up
-        on them without a word, and a proxy may not send a POST a second time.
+        on them without a word, and a proxy may not send a POST a second time. Nobody is waited for who does not read.
         """
         self._is_leaving = True
+        self._unread.hurry(self.leaving_unread_seconds)
         if self.cycle is not None and not self.cycle.response_complete:
             super().shutdown()
             return

@@ -34,6 +34,7 @@ class AnsweringCycle(RequestResponseCycle):
         if head.count(b"\n") != lines or head.count(b"\r") != lines or _NUL in head:
             raise RuntimeError("a header of the answer breaks out of its line")
         self.response_started = self.response_complete = True
+        self.waiting_for_100_continue = False
         if len(body) <= JOINED_BYTES:
             self.transport.write(head + body)
         else:

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from gateway_proxy.cli.one_write import JOINED_BYTES, OneWrite
+from gateway_proxy.cli.unread import Unread
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"
 
@@ -31,13 +32,16 @@ class Recorder(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.is_closed
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def get_extra_info(self, name: Any, default: Any = None) -> Any:
         return {"peername": ("127.0.0.1", 1)}.get(name, default)
 
 
 def wrapped() -> tuple[Recorder, asyncio.Transport]:
-    recorder = Recorder()
-    return recorder, OneWrite(recorder, asyncio.get_running_loop())
+    recorder, loop = Recorder(), asyncio.get_running_loop()
+    return recorder, OneWrite(recorder, loop, Unread(recorder, loop, 30.0))
 
 
 async def test_a_head_and_its_body_leave_as_one_packet() -> None:

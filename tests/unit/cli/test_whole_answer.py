@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from unittest.mock import ANY
 
 import pytest
 import uvicorn
@@ -16,7 +17,7 @@ BODIES = {"/small": b"whole", "/empty": b"", "/large": b"x" * (JOINED_BYTES + 1)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers whole; /split puts a line break into a header, /late answers in two messages."""
+    """Answers whole; /split puts a line break into a header, /late answers in two messages, /early before it reads."""
     assert EXTENSION in scope["extensions"]
     path = scope["path"]
     body = BODIES.get(path, b"other")
@@ -29,6 +30,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.body", "body": body})
     else:
         await send({**message, BODY: body})
+    if path == "/early":
+        assert (await receive())["type"] == "http.disconnect"
 
 
 @asynccontextmanager
@@ -91,6 +94,15 @@ async def test_what_is_special_is_left_to_the_server() -> None:
         assert b"connection: close" in head
         assert body == b"whole"
         assert await reader.read() == b""
+
+
+async def test_nobody_is_told_to_go_on_behind_the_answer() -> None:
+    """RFC 9110 §10.1.1: 100 Continue comes before the final answer or not at all."""
+    async with connection() as (reader, writer):
+        writer.write(request("/early", method="POST", more=b"Content-Length: 4\r\nExpect: 100-continue\r\n"))
+        assert (await read_answer(reader))[1] == b"other"
+        writer.write(b"late" + request("/small"))
+        assert await read_answer(reader) == (ANY, b"whole")
 
 
 async def test_a_header_that_breaks_out_of_its_line_is_not_sent(caplog: pytest.LogCaptureFixture) -> None:
