@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 from starlette.routing import Route
 
+from gateway_proxy.admin_api.configuration import ConfigurationPage
 from gateway_proxy.admin_api.endpoint import Endpoint, Handler
 from gateway_proxy.admin_api.mcp_backends import McpBackends, McpBackendTools
 from gateway_proxy.admin_api.metrics import MetricsPage
 from gateway_proxy.admin_api.servers import Servers, Tools
 from gateway_proxy.admin_api.status import StatusPage
 from gateway_proxy.provisioning.backend_edits import BackendEdits
+from gateway_proxy.provisioning.current_state import StoredConfiguration
 from gateway_proxy.router.catalog import Catalog
 from gateway_proxy.telemetry.metrics import Metrics
 
@@ -20,6 +22,7 @@ class AdminServices:
 
     public_url: str
     edits: BackendEdits
+    configuration: StoredConfiguration
     catalog: Catalog
     metrics: Metrics
     version: str
@@ -36,6 +39,7 @@ def tenant_routes(services: AdminServices) -> list[Route]:
         "/servers": {"GET": servers.list_names, "POST": servers.add},
         "/servers/{name}": {"DELETE": servers.remove},
         "/tools": {"GET": tools.list_names},
+        "/admin/config": {"GET": ConfigurationPage(services.configuration).handle},
         "/admin/mcp": {"GET": backends.list_all},
         "/admin/mcp/{name}": {"GET": backends.find, "PUT": backends.put, "DELETE": backends.remove},
         "/admin/mcp/{name}/tools": {"GET": backend_tools.list_all},

@@ -17,6 +17,7 @@ from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
 from gateway_proxy.mcp_endpoint.config import EndpointConfig, EndpointLimits, IsStillWelcome, ServerIdentity
 from gateway_proxy.mcp_endpoint.http_sse import HttpSse
 from gateway_proxy.provisioning.backend_edits import BackendEdits
+from gateway_proxy.provisioning.current_state import StoredConfiguration
 from gateway_proxy.services import Services
 from gateway_proxy.storage.sql.assistants import list_assistants
 from gateway_proxy.storage.sql.providers import list_providers
@@ -84,7 +85,14 @@ def admin_surface(services: Services) -> list[Route]:
         limiter=services.limiter,
         announce=relay.backend_news.announce,
     )
-    rooms = AdminServices(core.settings.public_url, edits, relay.catalog, services.metrics, VERSION)
+    rooms = AdminServices(
+        public_url=core.settings.public_url,
+        edits=edits,
+        configuration=StoredConfiguration(core.database, core.keyring),
+        catalog=relay.catalog,
+        metrics=services.metrics,
+        version=VERSION,
+    )
     in_tenant = Door(Scope.ADMIN, admin_body, platform_key="in a tenant")
     about_all = Door(Scope.ADMIN, admin_body, platform_key="without a tenant")
     return [

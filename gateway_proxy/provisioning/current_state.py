@@ -7,12 +7,13 @@ from sqlalchemy.orm import Session
 
 from gateway_proxy.domain.assistant import Assistant
 from gateway_proxy.domain.backend import Backend
-from gateway_proxy.domain.errors import KeyUnknown
+from gateway_proxy.domain.errors import KeyUnknown, NotFound
 from gateway_proxy.domain.outside_keys import Apiman, StaticKey
 from gateway_proxy.domain.provider import Provider
-from gateway_proxy.domain.tenant import Role, Tenant, User
+from gateway_proxy.domain.tenant import Role, Tenant, TenantContext, User
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.storage.sql import assistants, backends, key_probes, providers, static_keys, tenants, users
+from gateway_proxy.storage.sql.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,26 @@ class CurrentUser:
     user: User
     password_hash: str | None = field(default=None, repr=False)
     tenants: Mapping[str, Role] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StoredConfiguration:
+    """What a tenant has at this moment, for a surface that shows it."""
+
+    database: Database
+    keyring: Keyring
+
+    async def get(self, ctx: TenantContext) -> CurrentTenant:
+        """The caller's tenant, read in one transaction. Who shows it leaves the credentials out.
+
+        Raises:
+            NotFound: The tenant is gone.
+            StorageUnavailable: The database is out of reach.
+        """
+        found = await self.database.read(find_current_tenant, slug=ctx.tenant.slug, keyring=self.keyring)
+        if found is None or found.tenant.id != ctx.tenant.id:
+            raise NotFound("tenant", ctx.tenant.slug)
+        return found
 
 
 def find_current_tenant(session: Session, *, slug: str, keyring: Keyring) -> CurrentTenant | None:

@@ -10,9 +10,13 @@ from typing import Any
 import httpx2
 
 from gateway_proxy.app import Gateway
+from gateway_proxy.auth.passwords import PasswordHasher
 from gateway_proxy.domain.audit import AuditEvent
 from gateway_proxy.domain.backend import Backend
+from gateway_proxy.domain.clock import SystemClock
 from gateway_proxy.domain.tenant import Naming, Role, Tenant, User
+from gateway_proxy.provisioning.apply import apply
+from gateway_proxy.provisioning.config_file import read_document
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.settings import Settings
 from gateway_proxy.storage.sql.audit import list_audit_events
@@ -81,6 +85,12 @@ class AdminSite:
             keyring=Keyring([SECRET_KEY]),
             now=datetime.now(UTC),
         )
+
+    async def configure(self, **tenant: Any) -> None:
+        """Apply a configuration file that says this of acme."""
+        desired = read_document({"tenants": {"acme": tenant}}, {}, folder=Path("/"))
+        hasher = PasswordHasher(time_cost=1, memory_kib=64)
+        await apply(self.database, Keyring([SECRET_KEY]), hasher, SystemClock(), desired)
 
     async def events(self) -> list[AuditEvent]:
         """Acme's audit trail, the newest first."""
