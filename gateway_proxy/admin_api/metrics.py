@@ -15,12 +15,13 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True)
 class MetricsPage:
-    """The page. Collecting reads files when there are several workers, so it runs beside the event loop."""
+    """The page. Collecting reads files when there are several workers, so that runs beside the event loop."""
 
     metrics: Metrics
 
     async def handle(self, request: Request) -> Response:
         """Answer with the Prometheus text format."""
         ctx = find_tenant_context(request.scope)
+        self.metrics.settle()
         page = await asyncio.to_thread(self.metrics.page, tenant=None if ctx is None else ctx.tenant.slug)
         return Response(page, headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})

@@ -6,6 +6,7 @@ share one, and an alarm is an entry in a dictionary (ADR 12).
 
 import asyncio
 import math
+from contextvars import Context
 from typing import Final, Protocol
 
 _TICK: Final = 0.001
@@ -20,11 +21,15 @@ class Sleeper(Protocol):
 
 
 class Alarms:
-    """The alarms of one event loop's sleepers, one each. Times are the loop's."""
+    """The alarms of one event loop's sleepers, one each. Times are the loop's.
 
-    __slots__ = ("_due", "_looks_at", "_timer")
+    They ring in a context of nobody's: the timer is not that of the request that happened to set it.
+    """
+
+    __slots__ = ("_context", "_due", "_looks_at", "_timer")
 
     def __init__(self) -> None:
+        self._context = Context()
         self._due: dict[Sleeper, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._looks_at = math.inf
@@ -46,7 +51,7 @@ class Alarms:
         if self._timer is not None:
             self._timer.cancel()
         self._looks_at = at
-        self._timer = asyncio.get_running_loop().call_at(at + _TICK, self._look)
+        self._timer = asyncio.get_running_loop().call_at(at + _TICK, self._look, context=self._context)
 
     def _look(self) -> None:
         self._timer, self._looks_at = None, math.inf

@@ -7,6 +7,7 @@ heartbeats, asks whether the token is still good and drops readers that do not r
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
+from contextvars import copy_context
 from enum import Enum, auto
 from typing import Final, Protocol
 
@@ -66,6 +67,7 @@ class Exchange:
         "_attendant",
         "_began_at",
         "_clock",
+        "_context",
         "_ending",
         "_is_late",
         "_limits",
@@ -114,6 +116,7 @@ class Exchange:
         self._clock = clock
         self._limits = limits
         self._task = task
+        self._context = copy_context()  # 3.12's tasks tell theirs
         self._loop = task.get_loop()
         self._attendant: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -314,7 +317,7 @@ class Exchange:
             self._alarms.set(self, self._loop.time() + self._limits.body_seconds)
         else:
             self._lock = asyncio.Lock()
-            self._attendant = self._loop.create_task(self._watch(), name="mcp-attendant")
+            self._attendant = self._loop.create_task(self._watch(), name="mcp-attendant", context=self._context)
             self._attendant.add_done_callback(self._left_alone)
 
     def _left_alone(self, attendant: asyncio.Task[None]) -> None:

@@ -101,6 +101,7 @@ class AuditTrail:
                 at=entry.at.isoformat(),
                 tenant_id=entry.tenant_id,
                 user_id=entry.user_id,
+                request_id=entry.request_id,
                 detail=dict(entry.detail),
             )
         kept = len(self._waiting) - len(events)

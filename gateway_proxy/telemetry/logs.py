@@ -13,11 +13,21 @@ from typing import Any, Final
 
 import structlog
 
+from gateway_proxy.telemetry.request_context import current_request_id
+
 SECRET_NAMES: Final = re.compile(
     r"(?i)^(authorization|cookie|set-cookie|code|token|.*_token|secret|.*_secret|password|state|.*verifier|api_?key|x-api-key)$"
 )
 SECRET_VALUES: Final = re.compile(r"gw_(?:at|rt|ac|cs|pat)_[A-Za-z0-9_-]+")
 CONTROL: Final = dict.fromkeys((*range(32), 127), " ")
+
+
+def _add_request_id(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Say which request the line belongs to, unless it says so itself."""
+    request_id = current_request_id()
+    if request_id is not None:
+        event.setdefault("request_id", request_id)
+    return event
 
 
 def _redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -49,7 +59,7 @@ def _drop_traceback_values(_: Any, __: str, event: MutableMapping[str, Any]) -> 
 
 
 SHARED_PROCESSORS: Final[list[Any]] = [
-    structlog.contextvars.merge_contextvars,
+    _add_request_id,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     _drop_traceback_values,

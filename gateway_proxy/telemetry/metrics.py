@@ -88,6 +88,7 @@ class Metrics:
     """The counters that rooms are given; children are looked up once, so that the hot path only adds.
 
     What is counted for every call is added up here first and handed over by `settle`: once a second, and for a page.
+    All but `page` is for the thread of the event loop.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -124,7 +125,7 @@ class Metrics:
         tally.count += 1
 
     def settle(self) -> None:
-        """Hand over what was added up."""
+        """Hand over what was added up. Not beside the event loop, which goes on adding."""
         for tallies in (self._calls, self._responses):
             for tally in tallies.values():
                 if tally.count:
@@ -158,8 +159,10 @@ class Metrics:
                 CHAT_TOKENS.labels(*who, kind).inc(min(count, TOKENS_LIMIT))
 
     def page(self, *, tenant: str | None = None) -> bytes:
-        """The metrics of all workers in the Prometheus text format; with `tenant`, nothing that names another one."""
-        self.settle()
+        """The metrics of all workers in the Prometheus text format; with `tenant`, nothing that names another one.
+
+        What is not settled yet is not in it. Any thread may ask.
+        """
         if self._folder is None:
             return generate_latest(_Shown(REGISTRY, tenant))
         merged = CollectorRegistry()

@@ -1,6 +1,7 @@
 """Alarms: one timer for many, each rung at its time or called off."""
 
 import asyncio
+from contextvars import ContextVar
 
 import uvloop
 
@@ -79,6 +80,21 @@ async def test_a_time_that_is_past_rings_at_once() -> None:
     alarms.set(waker, asyncio.get_running_loop().time() - 1)
     await asyncio.sleep(0.05)
     assert len(waker.rang) == 1
+
+
+async def test_an_alarm_rings_for_nobody_in_particular() -> None:
+    """House, Logging: the timer is shared, so what rings may not pass for the work of the request that set it."""
+    request: ContextVar[str] = ContextVar("request", default="nobody's")
+    alarms, rung = Alarms(), asyncio.get_running_loop().create_future()
+
+    class Sleeper:
+        def ring(self) -> None:
+            rung.set_result(request.get())
+
+    request.set("mine")
+    alarms.set(Sleeper(), 0)
+
+    assert await rung == "nobody's"
 
 
 class CountedAlarms(Alarms):

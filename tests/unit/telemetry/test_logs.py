@@ -1,15 +1,24 @@
 """Logs: one JSON line each, secrets redacted, line breaks neutralised, no message of an unexpected error."""
 
+import asyncio
 import io
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import httpx2
 import pytest
 import structlog
+from starlette.types import Receive, Scope, Send
 
+from gateway_proxy.domain.audit import AuditEvent
+from gateway_proxy.domain.errors import StorageUnavailable
+from gateway_proxy.edge.request_boundary import RequestBoundary
+from gateway_proxy.telemetry.audit import AuditTrail
 from gateway_proxy.telemetry.logs import configure_logs, get_log
+from gateway_proxy.telemetry.metrics import Metrics
+from tests.support.clock import FakeClock
 
 TOKEN = "gw_at_" + "A1b2" * 10 + "xyz"
 
@@ -78,3 +87,49 @@ def test_an_unexpected_error_is_logged_by_place_not_by_message(capsys: pytest.Ca
     assert line["error"] == "ValueError"
     assert any("test_logs.py" in frame for frame in line["trace"])
     assert "hunter2" not in json.dumps(line)
+
+
+async def test_what_failed_is_found_under_the_request_id(capsys: pytest.CaptureFixture[str]) -> None:
+    """House, Logging: the answer to a crash names the id that its lines have, those of libraries included."""
+
+    async def crash(scope: Scope, receive: Receive, send: Send) -> None:
+        logging.getLogger("uvicorn.error").warning("odd")
+        raise ArithmeticError
+
+    configure_logs("info")
+    get_log("test").info("outside")
+    transport = httpx2.ASGITransport(app=RequestBoundary(crash, Metrics()))
+    async with httpx2.AsyncClient(transport=transport, base_url="https://gw.example") as http:
+        answers = [await http.get("/account") for _ in range(2)]
+
+    outside, *lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    first, second = (answer.headers["x-request-id"] for answer in answers)
+    assert [line["event"] for line in lines] == ["odd", "request_failed"] * 2
+    assert [line["request_id"] for line in lines] == [first, first, second, second]
+    assert first in answers[0].text
+    assert "request_id" not in outside
+
+
+async def test_an_audit_event_that_is_written_nowhere_else_keeps_its_request(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """House, Logging: the line has what the row would have had, whoever writes it."""
+
+    async def fail(_: Sequence[AuditEvent]) -> None:
+        raise StorageUnavailable
+
+    configure_logs("error")
+    trail = AuditTrail(fail, FakeClock())
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        trail.record("tool.called")
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    transport = httpx2.ASGITransport(app=RequestBoundary(application, Metrics()))
+    async with httpx2.AsyncClient(transport=transport, base_url="https://gw.example") as http:
+        answer = await asyncio.create_task(http.get("/mcp"))
+    await trail.flush(last=True)
+
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["request_id"]) == ("audit_event_unwritten", answer.headers["x-request-id"])
