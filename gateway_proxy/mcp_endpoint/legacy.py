@@ -171,8 +171,8 @@ class LegacyLeg:
         cursor = decode_parameters(ListParameters, request.params).cursor
         page = await self._catalog.list_kind(post.ctx, caller_of(post, session), kind, cursor=cursor)
         following = b"" if page.next_cursor is None else b',"nextCursor":' + wire.to_json(page.next_cursor)
-        result = b'{"%b":%b%b}' % (kind.member.encode(), page.raw, following)
-        await finish(post.exchange, post.accept, (200, wire.result_message(request.id, result)))
+        body = wire.members_message(request.id, b'"%b":' % kind.member.encode(), page.raw, following)
+        await finish(post.exchange, post.accept, (200, body))
 
     async def _call_tool(self, post: Post, request: Request, session: SessionRecord | None) -> None:
         parameters = decode_parameters(CallParameters, request.params)

@@ -132,7 +132,7 @@ class ModernLeg:
         self._server = config.server
         server = config.server
         identity = {"name": server.name, "title": server.title, "version": server.version}
-        self._stamp = wire.to_json({"resultType": "complete", "_meta": {SERVER_INFO_KEY: identity}})[1:]
+        self._stamp = wire.to_json({"resultType": "complete", "_meta": {SERVER_INFO_KEY: identity}})[1:-1]
         self._methods: Mapping[str, Handler] = {
             "server/discover": self._discover,
             "tools/call": self._call_tool,
@@ -170,15 +170,16 @@ class ModernLeg:
             "capabilities": msgspec.Raw(offer.capabilities),
             **({} if instructions is None else {"instructions": instructions}),
         }
-        result = wire.to_json(said)[:-1] + self._tail(None)
+        result = wire.to_json(said)[:-1] + self._tail(None) + b"}"
         await finish(post.exchange, post.accept, (200, wire.result_message(request.id, result)))
 
     async def _list(self, kind: ListKind, post: Post, request: Request, caller: Caller) -> None:
         cursor = decode_parameters(ListParameters, request.params).cursor
         page = await self._catalog.list_kind(post.ctx, caller, kind, cursor=cursor)
         following = b"" if page.next_cursor is None else b',"nextCursor":' + wire.to_json(page.next_cursor)
-        result = b'{"%b":%b%b%b' % (kind.member.encode(), page.raw, following, self._tail(page.ttl_ms))
-        await finish(post.exchange, post.accept, (200, wire.result_message(request.id, result)))
+        member, tail = b'"%b":' % kind.member.encode(), self._tail(page.ttl_ms)
+        body = wire.members_message(request.id, member, page.raw, following, tail)
+        await finish(post.exchange, post.accept, (200, body))
 
     def _tail(self, ttl_ms: int | None) -> bytes:
         """The last members of an answer of our own: fresh for as long as its backends say, at most for our own time.

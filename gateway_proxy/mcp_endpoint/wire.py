@@ -29,6 +29,11 @@ def result_message(request_id: bytes, result: bytes) -> bytes:
     return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (request_id, result)
 
 
+def members_message(request_id: bytes, *pieces: bytes) -> bytes:
+    """The response whose result is the object of these members, which may be long: they are copied once."""
+    return b"".join((b'{"jsonrpc":"2.0","id":', request_id, b',"result":{', *pieces, b"}}"))
+
+
 def error_message(request_id: bytes, code: int, message: str, data: bytes | None = None) -> bytes:
     """The error response to a request; `data` is raw JSON."""
     tail = b"" if data is None else b',"data":' + data

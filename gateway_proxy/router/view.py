@@ -18,6 +18,7 @@ from gateway_proxy.router.templates import TemplateTable
 
 PAGE_ITEMS: Final = 1000
 PAGE_BYTES: Final = 4 * 1024 * 1024
+KEPT_PAGES: Final = 16
 _CURSOR_VERSION: Final = b"1"
 
 
@@ -63,7 +64,7 @@ class View:
         self.templates = templates
         self.clashes = clashes or {}
         self._ttl_ms = ttl_ms
-        self._first: ListPage | None = None
+        self._first: dict[frozenset[str] | None, ListPage] = {}
 
     def page(self, cursor: str | None, servers: Collection[str] | None) -> ListPage:
         """The page after `cursor`, only of `servers` unless None.
@@ -71,13 +72,20 @@ class View:
         Raises:
             CursorInvalid: The cursor is not one of ours for this tenant.
         """
-        if cursor is None and servers is None:
-            if self._first is None:
-                self._first = self._cut(self.entries, 0)
-            return self._first
+        if cursor is None:
+            return self._first_page(None if servers is None else frozenset(servers))
         entries = self.entries if servers is None else tuple(e for e in self.entries if e.server in servers)
-        start = 0 if cursor is None else bisect_right([entry.name for entry in entries], self._read_cursor(cursor))
-        return self._cut(entries, start)
+        return self._cut(entries, bisect_right([entry.name for entry in entries], self._read_cursor(cursor)))
+
+    def _first_page(self, servers: frozenset[str] | None) -> ListPage:
+        """The same object every time, for the few selections that assistants make."""
+        page = self._first.get(servers)
+        if page is None:
+            entries = self.entries if servers is None else tuple(e for e in self.entries if e.server in servers)
+            page = self._cut(entries, 0)
+            if len(self._first) < KEPT_PAGES:
+                self._first[servers] = page
+        return page
 
     def names_by_server(self) -> dict[str, tuple[str, ...]]:
         """The listed names of each server that lists any."""
