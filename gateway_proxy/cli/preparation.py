@@ -4,6 +4,7 @@ For `serve` over HTTP this runs in a process of its own (`preparing`), so nothin
 """
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 
 from gateway_proxy.cli.bootstrap import bootstrap
@@ -20,10 +21,13 @@ from gateway_proxy.telemetry.logs import get_log
 log = get_log(__name__)
 
 
-async def prepare(surroundings: Surroundings, config: Path | None, *, first_look: bool) -> str | None:
-    """Bring the database to what this version, the file and the environment say; what a first look is to be told.
+async def prepare(
+    surroundings: Surroundings, config: Path | None, *, first_look: bool, tell: Callable[[str], None]
+) -> None:
+    """Bring the database to what this version, the file and the environment say, and `tell` a first look what it needs.
 
-    The file is read before the database is touched.
+    The file is read before the database is touched. A first look is told as soon as its secrets are stored, whatever
+    fails then: nobody can tell it later.
 
     Raises:
         GatewayError: It cannot be done, or a configuration does not hold.
@@ -36,9 +40,9 @@ async def prepare(surroundings: Surroundings, config: Path | None, *, first_look
         if await core.database.read(find_schema_version) != SCHEMA_VERSION:
             await importlib.import_module("gateway_proxy.storage.sql.migrate").upgrade(settings.database_url)
         await check_keys(core)
-        secrets = await bootstrap(core) if first_look else None
+        if first_look:
+            tell(welcome(settings.public_url, await bootstrap(core), program=program_path()))
         await _apply(core, wanted)
-    return welcome(settings.public_url, secrets, program=program_path()) if first_look else None
 
 
 async def _apply(core: Core, wanted: Wanted) -> None:

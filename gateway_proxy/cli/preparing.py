@@ -8,6 +8,7 @@ import asyncio
 import importlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ class Preparing:
 
     def __init__(self, surroundings: Surroundings, config: Path | None, *, first_look: bool) -> None:
         """Begin."""
+        self.welcome: str | None = None
         reading, writing = os.pipe()
         supervisor = os.getpid()
         self._pid = os.fork()
@@ -40,8 +42,8 @@ class Preparing:
         os.close(writing)
         self._reading = reading
 
-    def wait(self) -> str | None:
-        """Wait for the end; what a first look is to be told.
+    def wait(self) -> None:
+        """Wait for the end. `welcome` is what a first look is to be told then, also if the rest failed.
 
         Raises:
             Explained: It failed.
@@ -54,23 +56,25 @@ class Preparing:
             cause = f"by signal {-status}" if status < 0 else f"with status {status}"
             raise click.ClickException(f"preparing the database was ended {cause}")
         outcome = json.loads(told)
+        self.welcome = outcome["welcome"]
         if outcome["status"] != 0:
             raise Explained(tuple(outcome["sentences"]), outcome["status"])
-        welcome: str | None = outcome["welcome"]
-        return welcome
 
 
-def prepare_here(surroundings: Surroundings, config: Path | None, *, first_look: bool) -> str | None:
-    """The same in this process, which keeps what it imports for that."""
+def prepare_here(
+    surroundings: Surroundings, config: Path | None, *, first_look: bool, tell: Callable[[str], None]
+) -> None:
+    """The same in this process, which keeps what it imports for that; `tell` takes the welcome."""
     with collector_at_rest():
         preparation = importlib.import_module("gateway_proxy.cli.preparation")
-    welcome: str | None = asyncio.run(preparation.prepare(surroundings, config, first_look=first_look))
-    return welcome
+    asyncio.run(preparation.prepare(surroundings, config, first_look=first_look, tell=tell))
 
 
 def _prepare_and_tell(surroundings: Surroundings, config: Path | None, *, first_look: bool) -> dict[str, Any]:
+    told: dict[str, Any] = {"status": 0, "welcome": None}
     try:
-        return {"status": 0, "welcome": prepare_here(surroundings, config, first_look=first_look)}
+        prepare_here(surroundings, config, first_look=first_look, tell=lambda text: told.update(welcome=text))
     except Exception as error:  # noqa: BLE001 - as at the boundary of commands, from where it is said
         explained = explain(error)
-        return {"status": explained.status, "sentences": explained.sentences}
+        told.update(status=explained.status, sentences=explained.sentences)
+    return told

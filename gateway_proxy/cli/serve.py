@@ -7,6 +7,7 @@ import asyncio
 import importlib
 import os
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -97,12 +98,14 @@ def _serve_http(surroundings: Surroundings, file: Path | None, *, first_look: bo
             if_it_fails.callback(metrics.remove)
         workers = start_workers(config, listener)
         if_it_fails.callback(kill_workers, workers)
-        welcome = preparing.wait()
-        if runner is not None:
-            runner.wait()
+        try:
+            preparing.wait()
+            if runner is not None:
+                runner.wait()
+        finally:  # its secrets are stored, and are said now or never
+            if preparing.welcome is not None:
+                click.echo(preparing.welcome)
         if_it_fails.pop_all()
-    if welcome is not None:
-        click.echo(welcome)
     with closing(gate):
         supervisor = Supervisor(config, listener, workers, runner, metrics, clock)
         gate.open()
@@ -111,7 +114,7 @@ def _serve_http(surroundings: Surroundings, file: Path | None, *, first_look: bo
 
 def _serve_stdio(surroundings: Surroundings, file: Path | None, *, first_look: bool) -> None:
     """One client on standard input and output, served by this very process, with a runner of its own."""
-    prepare_here(surroundings, file, first_look=first_look)
+    prepare_here(surroundings, file, first_look=first_look, tell=partial(click.echo, err=True))
     runner = _start_runner(surroundings, SystemClock(), instance=os.getpid())
     application = importlib.import_module("gateway_proxy.app.stdio")  # the supervisor of HTTP stays free of the app
     try:

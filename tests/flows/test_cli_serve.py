@@ -5,6 +5,7 @@ import re
 import shlex
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -256,6 +257,31 @@ def test_nothing_serves_before_the_database_is_prepared_and_what_failed_is_said_
     assert last.startswith("error: the database cannot be reached")
     assert len(family) >= 3  # the preparation, the runner, the worker
     assert not psutil.wait_procs(family, timeout=SECONDS)[1]  # what sees its parent's end by itself needs a moment
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [("runner", "the runner ended"), ("file", "users[0].tenants.nowhere: no such tenant")],
+    ids=["runner", "file"],
+)
+def test_a_first_look_whose_start_fails_prints_its_secrets_all_the_same(fault: str, message: str) -> None:
+    """Contract, two commands: they are stored by then and known to no later start. What failed stands last."""
+    with tempfile.TemporaryDirectory(prefix="gw") as folder:  # short, for the sake of the runner's socket
+        line = CommandLine(
+            Path(folder), sqlite_address(Path(folder) / "gateway.db"), {"GATEWAY_PORT": str(free_port())}
+        )
+        stranger = line.write("gateway.yaml", "users: [{email: ann@example.com, tenants: {nowhere: owner}}]")
+        if fault == "runner":
+            (line.folder / "data").mkdir()
+            (line.folder / "data" / f"runner-{line.extra['GATEWAY_PORT']}.sock").touch()
+        done = line.run_process("serve", "--bootstrap", *(("--config", stranger) if fault == "file" else ()))
+        tokens = line.must("token", "list", "--tenant", "default")
+
+    assert done.status == 1
+    assert done.err.splitlines()[-1].startswith(f"error: {message}")
+    assert "one-time password: " in done.out
+    assert "gw_pat_" in done.out
+    assert "first start" in tokens
 
 
 def test_an_address_that_is_taken_is_one_line(line: CommandLine) -> None:

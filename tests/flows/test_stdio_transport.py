@@ -53,3 +53,19 @@ def test_without_a_default_tenant_the_command_says_so(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout == b""
     assert b"error: there is no tenant `default`; apply a configuration that has one" in done.stderr
+
+
+def test_a_first_look_over_stdio_prints_its_secrets_beside_the_messages(tmp_path: Path) -> None:
+    """Contract, two commands: they are printed once, and standard output is the client's."""
+    server = _server(tmp_path, None)
+    done = subprocess.run(
+        [server.command, *server.args, "--bootstrap"],
+        env=server.env,
+        input=b"",
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b"one-time password: " in done.stderr
+    assert b"gw_pat_" in done.stderr
