@@ -29,10 +29,10 @@ from gateway_proxy.egress.policy import EgressPolicy
 from gateway_proxy.foundation import Core, open_core
 from gateway_proxy.limits.limiter import Limiter, open_limiter
 from gateway_proxy.router.announcements import Announcements
-from gateway_proxy.router.backend_news import BackendNews
 from gateway_proxy.router.call import ToolCalls
 from gateway_proxy.router.catalog import Catalog
 from gateway_proxy.router.directory import BackendDirectory
+from gateway_proxy.router.edit_news import EditNews
 from gateway_proxy.router.list_memory import RedisListMemory
 from gateway_proxy.router.policy import Policy
 from gateway_proxy.router.relay import Requests
@@ -78,7 +78,7 @@ class Relay:
     requests: Requests
     announcements: Announcements
     trials: Trials
-    backend_news: BackendNews
+    edit_news: EditNews
 
 
 @asynccontextmanager
@@ -189,7 +189,7 @@ async def _relay(
     policy = Policy()
     calls = ToolCalls(catalog, upstreams, policy=policy, audit=audit, metrics=metrics, clock=core.clock)
     requests = Requests(catalog, upstreams, policy=policy, audit=audit, metrics=metrics, clock=core.clock)
-    news = BackendNews(redis, directory, catalog)
+    news = EditNews(redis, directory, catalog)
     await news.start()
     try:
         yield Relay(catalog, calls, requests, Announcements(catalog, upstreams), Trials(upstreams), news)

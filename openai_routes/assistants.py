@@ -47,7 +47,7 @@ class StoredModels:
     """The directory over the database. Both functions take `(session, *, tenant_id)`; keys are bound by the caller.
 
     What was read is kept for a second, so that the four requests of one chat turn cost one look-up, and who comes while
-    it is read waits for the same; `forget` ends that at once in this worker when the admin API changes something.
+    it is read waits for the same; `forget` ends that at once when the admin API changed something, at whichever worker.
     """
 
     def __init__(
@@ -89,6 +89,11 @@ class StoredModels:
         """Read anew on the next request of this tenant."""
         self._kept.pop(tenant_id, None)
         self._reading.pop(tenant_id, None)
+
+    def forget_all(self) -> None:
+        """The same for every tenant, after a time in which changes may have gone unheard."""
+        self._kept.clear()
+        self._reading.clear()
 
     def _has_read(self, tenant_id: str, task: asyncio.Task[TenantModels]) -> None:
         if self._reading.get(tenant_id) is task:

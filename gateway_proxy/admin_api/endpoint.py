@@ -24,11 +24,12 @@ class Endpoint:
     """One path. An instance is an ASGI app, so that Starlette leaves the methods, and thus the 405 body, to us.
 
     `own_origin` is that of the gateway's pages: a page of any other is refused, whatever token it got hold of (security
-    incident 2). Programs send no Origin.
+    incident 2). Programs send no Origin. `noun` is what the path defines, for the words of a refusal.
     """
 
     own_origin: str
     handlers: Mapping[str, Handler]
+    noun: str = "server"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -38,7 +39,7 @@ class Endpoint:
         except Refused as error:
             response = refusal(error)
         except GatewayError as error:
-            response = refusal(refused_for(error))
+            response = refusal(refused_for(error, noun=self.noun))
         await response(scope, receive, send)
 
     def _check_origin(self, scope: Scope) -> None:

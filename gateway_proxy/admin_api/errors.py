@@ -14,6 +14,7 @@ from gateway_proxy.domain.errors import (
     ConfigFileInvalid,
     GatewayError,
     NotFound,
+    ProviderInUse,
     RateLimited,
     SealingError,
     StorageError,
@@ -41,14 +42,17 @@ def refusal(error: Refused) -> Response:
     return JSONResponse(body, status_code=error.status, headers=NO_STORE | dict(error.headers))
 
 
-def refused_for(error: GatewayError) -> Refused:
-    """What the caller is told about one of our errors.
+def refused_for(error: GatewayError, *, noun: str = "server") -> Refused:
+    """What the caller is told about one of our errors. `noun` is what was to be defined.
 
     Raises:
         GatewayError: The same, when this surface never meets it: a fault of ours.
     """
     if isinstance(error, ConfigFileInvalid):
-        return Refused(422, "Invalid server configuration.", error.problems)
+        return Refused(422, f"Invalid {noun} configuration.", error.problems)
+    if isinstance(error, ProviderInUse):
+        details = [f"assistants.{quotable(name)}.provider: change it, or remove it first" for name in error.assistants]
+        return Refused(422, f"The provider '{quotable(error.provider)}' is in use.", details)
     if isinstance(error, TrialFailed):
         return Refused(502, "Failed to add backend servers.", error.problems)
     if isinstance(error, NotFound):

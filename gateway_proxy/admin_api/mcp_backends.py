@@ -12,8 +12,9 @@ from gateway_proxy.admin_api.errors import NO_STORE, Refused
 from gateway_proxy.admin_api.shown import shown
 from gateway_proxy.domain.errors import RelayError
 from gateway_proxy.domain.tenant import TenantContext
-from gateway_proxy.provisioning.backend_edits import BackendEdits, origin_for
+from gateway_proxy.provisioning.backend_edits import BackendEdits
 from gateway_proxy.provisioning.definitions import read_server
+from gateway_proxy.provisioning.editing import origin_for
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.catalog import Catalog
 from gateway_proxy.tenancy.middleware import get_tenant_context

@@ -8,10 +8,12 @@ from gateway_proxy.admin_api.configuration import ConfigurationPage
 from gateway_proxy.admin_api.endpoint import Endpoint, Handler
 from gateway_proxy.admin_api.mcp_backends import McpBackends, McpBackendTools
 from gateway_proxy.admin_api.metrics import MetricsPage
+from gateway_proxy.admin_api.providers import Providers
 from gateway_proxy.admin_api.servers import Servers, Tools
 from gateway_proxy.admin_api.status import StatusPage
 from gateway_proxy.provisioning.backend_edits import BackendEdits
 from gateway_proxy.provisioning.current_state import StoredConfiguration
+from gateway_proxy.provisioning.provider_edits import ProviderEdits
 from gateway_proxy.router.catalog import Catalog
 from gateway_proxy.telemetry.metrics import Metrics
 
@@ -22,6 +24,7 @@ class AdminServices:
 
     public_url: str
     edits: BackendEdits
+    provider_edits: ProviderEdits
     configuration: StoredConfiguration
     catalog: Catalog
     metrics: Metrics
@@ -44,7 +47,23 @@ def tenant_routes(services: AdminServices) -> list[Route]:
         "/admin/mcp/{name}": {"GET": backends.find, "PUT": backends.put, "DELETE": backends.remove},
         "/admin/mcp/{name}/tools": {"GET": backend_tools.list_all},
     }
-    return [Route(path, Endpoint(services.public_url, handlers)) for path, handlers in table.items()]
+    return [
+        *(Route(path, Endpoint(services.public_url, handlers)) for path, handlers in table.items()),
+        *_provider_routes(services),
+    ]
+
+
+def _provider_routes(services: AdminServices) -> list[Route]:
+    """Under both names: `/admin/backends` is what older clients call the same (contract, Surfaces)."""
+    routes = []
+    for plural in ("providers", "backends"):
+        providers = Providers(services.provider_edits, plural)
+        one: dict[str, Handler] = {"GET": providers.find, "PUT": providers.put, "DELETE": providers.remove}
+        routes += [
+            Route(f"/admin/{plural}", Endpoint(services.public_url, {"GET": providers.list_all})),
+            Route(f"/admin/{plural}/{{name}}", Endpoint(services.public_url, one, noun="provider")),
+        ]
+    return routes
 
 
 def platform_routes(services: AdminServices) -> list[Route]:

@@ -6,8 +6,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway_proxy.admin_api.endpoint import answer, read_json
-from gateway_proxy.provisioning.backend_edits import BackendEdits, origin_for
+from gateway_proxy.provisioning.backend_edits import BackendEdits
 from gateway_proxy.provisioning.definitions import read_servers
+from gateway_proxy.provisioning.editing import origin_for
 from gateway_proxy.router.catalog import Catalog
 from gateway_proxy.tenancy.middleware import get_tenant_context
 

@@ -18,6 +18,8 @@ from gateway_proxy.mcp_endpoint.config import EndpointConfig, EndpointLimits, Is
 from gateway_proxy.mcp_endpoint.http_sse import HttpSse
 from gateway_proxy.provisioning.backend_edits import BackendEdits
 from gateway_proxy.provisioning.current_state import StoredConfiguration
+from gateway_proxy.provisioning.provider_edits import ProviderEdits
+from gateway_proxy.router.edit_news import Copies
 from gateway_proxy.services import Services
 from gateway_proxy.storage.sql.assistants import list_assistants
 from gateway_proxy.storage.sql.providers import list_providers
@@ -41,13 +43,15 @@ def openai_surface(services: Services, connections: ProviderConnections) -> list
         OPENAI_KEY_HEADERS,
         takes_outside_keys=True,
     )
+    models = StoredModels(
+        core.database,
+        core.clock,
+        list_assistants=list_assistants,
+        list_providers=partial(list_providers, keyring=core.keyring),
+    )
+    services.relay.edit_news.add_copies(Copies(models.forget, models.forget_all))
     deps = OpenAIDeps(
-        directory=StoredModels(
-            core.database,
-            core.clock,
-            list_assistants=list_assistants,
-            list_providers=partial(list_providers, keyring=core.keyring),
-        ),
+        directory=models,
         catalog=services.relay.catalog,
         calls=services.relay.tool_calls,
         turns=MemoryTurns(core.clock) if redis is None else RedisTurns(redis, core.clock),
@@ -83,11 +87,20 @@ def admin_surface(services: Services) -> list[Route]:
         guard=services.guard,
         trials=relay.trials,
         limiter=services.limiter,
-        announce=relay.backend_news.announce,
+        announce=relay.edit_news.announce,
+    )
+    provider_edits = ProviderEdits(
+        database=core.database,
+        keyring=core.keyring,
+        clock=core.clock,
+        guard=services.guard,
+        limiter=services.limiter,
+        announce=relay.edit_news.announce,
     )
     rooms = AdminServices(
         public_url=core.settings.public_url,
         edits=edits,
+        provider_edits=provider_edits,
         configuration=StoredConfiguration(core.database, core.keyring),
         catalog=relay.catalog,
         metrics=services.metrics,

@@ -298,6 +298,14 @@ class TrialFailed(ConfigError):
     problems: tuple[str, ...]
 
 
+@dataclass(eq=False)
+class ProviderInUse(ConfigError):
+    """A provider cannot be removed while assistants name it; they would answer nothing any more."""
+
+    provider: str
+    assistants: tuple[str, ...]
+
+
 # --- storage ------------------------------------------------------------------------------------------------------
 class StorageError(GatewayError):
     """About what is stored."""

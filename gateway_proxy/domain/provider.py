@@ -13,6 +13,7 @@ ProviderKind = Literal["openai", "anthropic"]
 class Provider:
     """One LLM API of one tenant, with its key opened (sealed at rest). `timeout` is seconds for one request.
 
+    `origin` says who wrote it (see `Backend`): a tenant's may not name a private address.
     `unreadable` says that it is sealed under a key that is not configured any more (see `Backend`).
     """
 

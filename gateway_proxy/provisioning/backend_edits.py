@@ -4,35 +4,29 @@ The one way for whoever edits at run time (the admin surface, a page). Files go 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
 
 from sqlalchemy.orm import Session
 
-from gateway_proxy.domain.audit import AuditEvent
-from gateway_proxy.domain.backend import Backend, Origin
+from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import AddressForbidden, ConnectFailed, NotFound, TrialFailed
+from gateway_proxy.domain.errors import NotFound, TrialFailed
 from gateway_proxy.domain.ids import new_id
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.egress.guard import EgressGuard
-from gateway_proxy.egress.policy import origin_of
 from gateway_proxy.limits.limiter import Limiter
 from gateway_proxy.provisioning.definitions import Definition, is_server_name
+from gateway_proxy.provisioning.editing import Announce, count_edit, find_address_fault, record_edit
 from gateway_proxy.provisioning.problems import KeyPath, Problems
 from gateway_proxy.sealing.keyring import Keyring
-from gateway_proxy.storage.sql import audit, backends, tenants
+from gateway_proxy.storage.sql import backends, tenants
 from gateway_proxy.storage.sql.database import Database
-from gateway_proxy.telemetry.request_context import current_request_id
 
 MOST_BACKENDS: Final = 200
-EDITS_PER_MINUTE: Final = 60
 TRIALS_AT_ONCE: Final = 8
-
-Announce = Callable[[str], Awaitable[None]]
-"""Tenant id → every worker looks anew. Never fails."""
 
 
 class Trials(Protocol):
@@ -43,11 +37,6 @@ class Trials(Protocol):
 
     def end(self, backends: Sequence[Backend]) -> None:
         """Let go of what trials of these opened."""
-
-
-def origin_for(ctx: TenantContext) -> Origin:
-    """Whose definitions this caller's are."""
-    return "platform" if ctx.principal.is_platform else "tenant"
 
 
 @dataclass(frozen=True)
@@ -92,7 +81,7 @@ class BackendEdits:
             NotFound: The tenant is gone.
             StorageUnavailable: The database is out of reach.
         """
-        await self.limiter.hit("backend-edits", ctx.tenant.id, limit=EDITS_PER_MINUTE, window=60.0)
+        await count_edit(self.limiter, ctx, "backend")
         await self._check_addresses(definitions)
         await self.database.read(_check_fit, tenant_id=ctx.tenant.id, definitions=definitions, keyring=self.keyring)
         tried = [replace(entry.backend, id=new_id(), tenant_id=ctx.tenant.id, revision=1) for entry in definitions]
@@ -129,23 +118,16 @@ class BackendEdits:
             for key, url in (("url", entry.backend.url), ("base_url", entry.backend.base_url))
             if url is not None
         ]
-        faults = await asyncio.gather(*(self._address_fault(entry.backend, url) for entry, _, url in written))
+        faults = await asyncio.gather(
+            *(
+                find_address_fault(self.guard, url, origin=entry.backend.origin, noun="server")
+                for entry, _, url in written
+            )
+        )
         for (entry, key, _), fault in zip(written, faults, strict=True):
             if fault is not None:
                 problems.add((*entry.path, key), fault)
         problems.raise_if_any()
-
-    async def _address_fault(self, backend: Backend, url: str) -> str | None:
-        try:
-            allowed = origin_of(url) if backend.origin != "tenant" else None
-            await self.guard.resolve(url, allowed_origin=allowed)
-        except AddressForbidden as error:
-            if backend.origin != "tenant":
-                return error.reason
-            return f"{error.reason}; only the operator may define a server there, or allow it (GATEWAY_EGRESS_ALLOW)"
-        except ConnectFailed:
-            return None  # the trial says so
-        return None
 
     async def _try(self, tried: Sequence[Backend]) -> None:
         enabled = [backend for backend in tried if backend.enabled]
@@ -202,7 +184,7 @@ def _put(
         known = before.get(each.name)
         if known is None or known.revision != each.revision:
             event = "backend.added" if known is None else "backend.replaced"
-            _record(session, ctx, event, now, name=each.name, transport=each.transport.value)
+            record_edit(session, ctx, event, now, name=each.name, transport=each.transport.value)
         stored.append(each)
     return stored
 
@@ -210,13 +192,4 @@ def _put(
 def _remove(session: Session, *, ctx: TenantContext, name: str, now: datetime) -> None:
     if not backends.remove_backend(session, tenant_id=ctx.tenant.id, name=name):
         raise NotFound("server", name)
-    _record(session, ctx, "backend.removed", now, name=name)
-
-
-def _record(session: Session, ctx: TenantContext, event: str, now: datetime, **detail: str) -> None:
-    """A row of the audit trail in the transaction of the change itself."""
-    is_platform = ctx.principal.is_platform
-    detail |= {"by": "platform key" if is_platform else "administrator"}
-    user_id = None if is_platform else ctx.principal.user_id
-    entry = AuditEvent(new_id(), ctx.tenant.id, user_id, event, now, current_request_id(), detail)
-    audit.add_audit_events(session, events=[entry])
+    record_edit(session, ctx, "backend.removed", now, name=name)

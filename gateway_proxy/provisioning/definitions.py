@@ -5,7 +5,7 @@ may define a server. What needs the network or the database to be judged is judg
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -85,6 +85,13 @@ def read_server(name: str, document: Any, *, origin: Origin) -> Definition:
     return definition
 
 
+def refuse_redacted(written: Iterable[tuple[KeyPath, str]], problems: Problems) -> None:
+    """What an answer of ours showed as redacted would otherwise be stored as the secret."""
+    for path, text in written:
+        if REDACTED in text:
+            problems.add(path, "expected the value itself; what is shown as redacted has to be sent again")
+
+
 def is_server_name(name: str) -> bool:
     """Whether a server may have that name; what may not stands in no database and needs no look."""
     return _SERVER_NAME.fullmatch(name) is not None
@@ -96,21 +103,21 @@ def _read(name: str, shape: ServerShape, path: KeyPath, origin: Origin, problems
             problems.add((*path, key), _BY_OPERATOR)
     if shape.cwd is not None and not Path(shape.cwd).is_absolute():
         problems.add((*path, "cwd"), "expected an absolute path")
-    _refuse_redacted(shape, path, problems)
+    refuse_redacted(_written(shape, path), problems)
     backend = Rules(problems, Path("/")).backend(name, shape, path)
     return None if backend is None else Definition(replace(backend, origin=origin), path)
 
 
-def _refuse_redacted(shape: ServerShape, path: KeyPath, problems: Problems) -> None:
-    """What an answer of ours showed as redacted would otherwise be stored as the secret."""
-    written: list[tuple[KeyPath, str]] = [(("url",), shape.url or ""), (("base_url",), shape.base_url or "")]
-    written += [(("args", number), text) for number, text in enumerate(shape.args)]
+def _written(shape: ServerShape, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    """Whatever an answer may show as redacted."""
+    yield (*path, "url"), shape.url or ""
+    yield (*path, "base_url"), shape.base_url or ""
+    for number, text in enumerate(shape.args):
+        yield (*path, "args", number), text
     for key in ("env", "headers"):
         entries: Mapping[str, str] = getattr(shape, key)
-        written += [((key, name), text) for name, text in entries.items()]
-    for where, text in written:
-        if REDACTED in text:
-            problems.add((*path, *where), "expected the value itself; what is shown as redacted has to be sent again")
+        for name, text in entries.items():
+            yield (*path, key, name), text
 
 
 def _texts(document: Any) -> Iterator[str]:

@@ -83,7 +83,7 @@ class ProviderConnections:
 
     def _open(self, provider: Provider, credentials: Iterable[tuple[str, str]]) -> _Line:
         target = parse_target(provider.base_url)
-        allowed = target.host_port if provider.origin == "operator" else None
+        allowed = target.host_port if provider.origin != "tenant" else None
         http = GuardedHttp(self._guard, provider.base_url, allowed_origin=allowed, clock=self._clock)
         own = {name.lower() for name in provider.default_headers}
         given = [(name, value) for name, value in credentials if name not in own]

@@ -42,6 +42,7 @@ class AdminSite:
     admin: str
     member: str
     caller: str
+    chatter: str
 
     async def ask(
         self, method: str, path: str, *, token: str = PLATFORM_KEY, tenant: str | None = "acme", body: Any = None
@@ -141,4 +142,5 @@ async def open_admin_site(
             admin=await make_personal_token(database, tenant=acme, user=ann, scope="admin", now=now),
             member=await make_personal_token(database, tenant=acme, user=bob, scope="mcp openai admin", now=now),
             caller=await make_access_token(database, tenant=acme, user=ann, scope="mcp admin", now=now),
+            chatter=await make_personal_token(database, tenant=acme, user=ann, scope="openai", now=now),
         )

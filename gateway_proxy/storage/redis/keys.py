@@ -71,9 +71,9 @@ def revocation_news_channel() -> str:
     return _key(None, "revocation-news")
 
 
-def backend_news_channel() -> str:
-    """Pub/sub: which tenants' backend definitions were edited. Carries tenant ids only."""
-    return _key(None, "backend-news")
+def edit_news_channel() -> str:
+    """Pub/sub: which tenants' definitions were edited. Carries tenant ids only."""
+    return _key(None, "edit-news")
 
 
 def kept_turn_key(tenant_id: str, user_id: str, call_id: str) -> str:

@@ -12,7 +12,19 @@ from gateway_proxy.settings import Settings
 from gateway_proxy.telemetry.metrics import Metrics
 from tests.support.admin_site import PLATFORM_KEY, PUBLIC_URL, SECRET_KEY, AdminSite, open_admin_site
 
-IN_A_TENANT = ("/status", "/servers", "/tools", "/admin/config", "/admin/mcp", "/admin/mcp/x", "/admin/mcp/x/tools")
+IN_A_TENANT = (
+    "/status",
+    "/servers",
+    "/tools",
+    "/admin/config",
+    "/admin/providers",
+    "/admin/providers/x",
+    "/admin/backends",
+    "/admin/backends/x",
+    "/admin/mcp",
+    "/admin/mcp/x",
+    "/admin/mcp/x/tools",
+)
 ALL = (*IN_A_TENANT, "/metrics", "/servers/x")
 
 

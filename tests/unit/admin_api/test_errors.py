@@ -9,6 +9,7 @@ from gateway_proxy.domain.errors import (
     GatewayError,
     KeyUnknown,
     NotFound,
+    ProviderInUse,
     RateLimited,
     SealBroken,
     StorageUnavailable,
@@ -20,6 +21,12 @@ from gateway_proxy.domain.errors import (
     ("error", "status", "sentence", "details"),
     [
         (ConfigFileInvalid(("a: b",)), 422, "Invalid server configuration.", ["a: b"]),
+        (
+            ProviderInUse("local", ("helper",)),
+            422,
+            "The provider 'local' is in use.",
+            ["assistants.helper.provider: change it, or remove it first"],
+        ),
         (TrialFailed(("calc: no",)), 502, "Failed to add backend servers.", ["calc: no"]),
         (NotFound("server", "x\n" * 90), 404, f"Unknown server '{('x?' * 90)[:60]}…'.", []),
         (RateLimited(1.2), 429, "Too many changes; try again later.", []),

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.admin_site import AdminSite, open_admin_site
+from tests.support.llm.scripted import ScriptedOpenAI
+from tests.support.llm.serving import serve
 
 
 @pytest.fixture
@@ -37,3 +39,23 @@ async def test_an_edit_at_one_worker_is_seen_at_the_other_at_once(two_workers: A
     gone = await two_workers.wire(1).call("calc__echo")
     assert gone["result"]["isError"]
     assert await two_workers.wire(0).tool_names() == []
+
+
+async def test_a_provider_put_at_one_worker_is_gone_to_by_the_other_at_once(two_workers: AdminSite) -> None:
+    """D11: live at once; a copy of the tenant's models is good for a second, and is not waited for."""
+    other = two_workers.clients[1]
+    headers = {"Authorization": f"Bearer {two_workers.chatter}"}
+    chat = {"model": "any", "messages": [{"role": "user", "content": "Hello"}]}
+
+    async def status_becomes(expected: int) -> None:
+        async with asyncio.timeout(0.5):
+            while (await other.post("/v1/chat/completions", json=chat, headers=headers)).status_code != expected:
+                await asyncio.sleep(0.01)
+
+    llm = ScriptedOpenAI()
+    async with serve(llm.app()) as url:
+        await status_becomes(404)  # read a moment ago, so good for another second
+        await two_workers.ask("PUT", "/admin/providers/default", body={"base_url": f"{url}/v1"})
+        await status_becomes(200)
+        await two_workers.ask("DELETE", "/admin/providers/default")
+        await status_becomes(404)
