@@ -152,11 +152,13 @@ def find_resource(config: OAuthConfig, asked: str | None) -> str | None:
     """The canonical form of a `resource` parameter, None when it is absent.
 
     Raises:
-        ResourceUnknown: Not one of ours, with or without one trailing slash.
+        ResourceUnknown: Not one of ours, with or without one trailing slash, the scheme and host in any case.
     """
     if asked is None:
         return None
-    canonical = asked.removesuffix("/")
+    scheme, divider, rest = asked.removesuffix("/").partition("://")
+    host, slash, path = rest.partition("/")
+    canonical = f"{scheme.lower()}{divider}{host.lower()}{slash}{path}"
     if canonical not in config.resources:
         raise ResourceUnknown
     return canonical

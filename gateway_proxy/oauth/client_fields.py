@@ -113,6 +113,14 @@ def read_auth_method(fields: Fields, *, default: AuthMethod) -> AuthMethod:
     return cast(AuthMethod, method)
 
 
+def can_be_public(fields: Fields) -> bool:
+    """Whether a client can do without authentication: a document may prefer one method and name others besides
+    (OpenID Connect RP Metadata Choices 1.0 §2), as ChatGPT's does.
+    """
+    others = fields.get("token_endpoint_auth_methods_supported")
+    return fields.get("token_endpoint_auth_method") in (None, "none") or (isinstance(others, list) and "none" in others)
+
+
 def read_application_type(fields: Fields, redirect_uris: tuple[str, ...]) -> ApplicationType:
     """`application_type` (OpenID Connect Registration §2); when absent, what the redirect URIs say.
 

@@ -116,6 +116,8 @@ class ClientMetadataDocuments:
             fault = "it could not be fetched"
         except BodyUnreadable:
             fault = "it is not a JSON object"
+        except ClientDocumentUnusable as reason:
+            fault = reason.fault
         except OAuthError as reason:
             fault = to_wire(reason).description.rstrip(".")
         if client is None and client_id in KNOWN_DOCUMENTS:
@@ -129,7 +131,7 @@ class ClientMetadataDocuments:
     def _read(self, client_id: str, fields: client_fields.Fields) -> Client:
         if fields.get("client_id") != client_id:
             raise ClientDocumentUnusable(host_of(client_id), "its client_id is not its own URL")
-        if "client_secret" in fields or client_fields.read_auth_method(fields, default="none") != "none":
+        if "client_secret" in fields or not client_fields.can_be_public(fields):
             raise ClientDocumentUnusable(host_of(client_id), "only the authentication method none fits a document")
         redirect_uris = client_fields.read_redirect_uris(fields)
         return Client(

@@ -27,4 +27,14 @@ KNOWN_DOCUMENTS: Final[Mapping[str, Mapping[str, Any]]] = {
         "token_endpoint_auth_method": "none",
         "application_type": "native",
     },
+    "https://chatgpt.com/oauth/client.json": {
+        "client_id": "https://chatgpt.com/oauth/client.json",
+        "client_name": "ChatGPT",
+        "client_uri": "https://chatgpt.com/",
+        "redirect_uris": ["https://chatgpt.com/connector_platform_oauth_redirect"],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "private_key_jwt",
+        "token_endpoint_auth_methods_supported": ["none", "private_key_jwt"],
+    },
 }

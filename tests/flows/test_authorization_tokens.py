@@ -103,7 +103,6 @@ async def test_of_fifty_parallel_redemptions_one_wins_and_the_losers_revoke_its_
         ({"code_verifier": "short"}, "invalid_request"),
         ({"code_verifier": None}, "invalid_request"),
         ({"redirect_uri": "https://client.example/other"}, "invalid_grant"),
-        ({"redirect_uri": None}, "invalid_grant"),
         ({"code": "gw_ac_unknown"}, "invalid_grant"),
         ({"code": None}, "invalid_request"),
         ({"grant_type": None}, "invalid_request"),
@@ -123,9 +122,15 @@ async def test_a_wrong_redemption_is_refused_and_does_not_spend_the_code(
     assert (await client.redeem(code)).status_code == 200
 
 
+async def test_the_verifier_does_what_a_repeated_redirect_uri_did(client: OAuthClient) -> None:
+    """OAuth 2.1 §10.2: clients of OAuth 2.1 send no redirect_uri to the token endpoint."""
+    assert (await client.redeem(await client.get_code(), redirect_uri=None)).status_code == 200
+
+
 async def test_the_right_resource_is_accepted_with_and_without_a_slash(client: OAuthClient) -> None:
-    """RFC 8707 §2.2."""
-    for resource in (f"{PUBLIC_URL}/mcp", f"{PUBLIC_URL}/mcp/"):
+    """RFC 8707 §2.2; MCP 2026-07-28, Canonical Server URI: the scheme and host in upper case, too."""
+    scheme, _, host = PUBLIC_URL.partition("://")
+    for resource in (f"{PUBLIC_URL}/mcp", f"{PUBLIC_URL}/mcp/", f"{scheme.upper()}://{host.upper()}/mcp"):
         assert (await client.redeem(await client.get_code(), resource=resource)).status_code == 200
 
 

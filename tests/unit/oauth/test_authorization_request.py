@@ -38,6 +38,7 @@ async def ask(client: OAuthClient, query: str) -> tuple[int, dict[str, str], str
         ({"code_challenge": "=" * 43}, "invalid_request"),
         ({"resource": "https://evil.example/mcp"}, "invalid_target"),
         ({"resource": f"{PUBLIC_URL}/mcp/x"}, "invalid_target"),
+        ({"resource": f"{PUBLIC_URL}/MCP"}, "invalid_target"),
         ({"resource": f"{PUBLIC_URL}/mcp//"}, "invalid_target"),
         ({"resource": f"{PUBLIC_URL}/mcp#f"}, "invalid_target"),
         ({"request": "eyJ"}, "request_not_supported"),

@@ -12,6 +12,7 @@ from tests.support.authorization_server import AuthorizationServer, OAuthClient
 DOCUMENT_URL = "https://app.example/oauth/client.json"
 CLAUDE = "https://claude.ai/oauth/mcp-oauth-client-metadata"
 CLAUDE_CODE = "https://claude.ai/oauth/claude-code-client-metadata"
+CHATGPT = "https://chatgpt.com/oauth/client.json"
 
 
 def document(**changed: Any) -> bytes:
@@ -47,14 +48,27 @@ async def test_a_document_client_connects_and_refreshes_without_registration(app
         (CLAUDE, "https://claude.com/api/mcp/auth_callback"),
         (CLAUDE_CODE, "http://localhost:54321/callback"),
         (CLAUDE_CODE, "http://127.0.0.1:54321/callback"),
+        (CHATGPT, "https://chatgpt.com/connector_platform_oauth_redirect"),
     ],
 )
-async def test_claude_connects_although_its_document_cannot_be_fetched(
+async def test_a_well_known_client_connects_although_its_document_cannot_be_fetched(
     server: AuthorizationServer, http: httpx2.AsyncClient, client_id: str, redirect_uri: str
 ) -> None:
     """clients.md 4 and failure mode 20: a built-in copy serves when the fetch is refused."""
     tokens = await OAuthClient(server, http, redirect_uri, client_id).connect()
     assert "refresh_token" in tokens
+
+
+async def test_a_document_that_prefers_a_method_and_also_takes_none_is_a_public_client(app: OAuthClient) -> None:
+    """OpenID Connect RP Metadata Choices 1.0 §2: ChatGPT prefers private_key_jwt, and does without where it must."""
+    app.server.documents.served[DOCUMENT_URL] = document(
+        token_endpoint_auth_method="private_key_jwt",
+        token_endpoint_auth_methods_supported=["none", "private_key_jwt"],
+        token_endpoint_auth_signing_alg="RS256",
+        jwks_uri="https://app.example/oauth/jwks.json",
+    )
+    tokens = await app.connect()
+    assert (await app.refresh(tokens["refresh_token"])).status_code == 200
 
 
 async def test_a_document_that_can_be_fetched_wins_over_the_copy(
@@ -84,6 +98,10 @@ async def test_consent_for_a_loopback_document_client_is_always_asked(
         document(client_id=None),
         document(token_endpoint_auth_method="client_secret_basic"),
         document(token_endpoint_auth_method="private_key_jwt"),
+        document(
+            token_endpoint_auth_method="private_key_jwt", token_endpoint_auth_methods_supported=["private_key_jwt"]
+        ),
+        document(token_endpoint_auth_method="private_key_jwt", token_endpoint_auth_methods_supported="none"),
         document(client_secret="x"),
         document(redirect_uris=["http://evil.example/"]),
         document(redirect_uris=[]),
