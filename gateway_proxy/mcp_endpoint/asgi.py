@@ -17,12 +17,13 @@ from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.domain.whole_answer import EXTENSION
 from gateway_proxy.mcp_endpoint import headers as h
 from gateway_proxy.mcp_endpoint import sse, wire
+from gateway_proxy.mcp_endpoint.attendant import Stop
 from gateway_proxy.mcp_endpoint.batches import Batches
 from gateway_proxy.mcp_endpoint.call_reply import finish
 from gateway_proxy.mcp_endpoint.calls_in_flight import CallsInFlight
 from gateway_proxy.mcp_endpoint.config import EndpointConfig, IsStillWelcome
 from gateway_proxy.mcp_endpoint.errors import MODERN_STATUS, Refusal, refusal_of
-from gateway_proxy.mcp_endpoint.exchange import ClientLeft, Exchange, Stop
+from gateway_proxy.mcp_endpoint.exchange import ClientLeft, Exchange
 from gateway_proxy.mcp_endpoint.headers import McpHeaders, read_headers
 from gateway_proxy.mcp_endpoint.kept_streams import KeptStreams
 from gateway_proxy.mcp_endpoint.legacy import LegacyLeg, caller_of

@@ -12,7 +12,8 @@ import msgspec
 from gateway_proxy.domain.errors import StorageUnavailable
 from gateway_proxy.domain.session import SessionRecord
 from gateway_proxy.mcp_endpoint import wire
-from gateway_proxy.mcp_endpoint.exchange import Exchange, Stop
+from gateway_proxy.mcp_endpoint.attendant import Stop
+from gateway_proxy.mcp_endpoint.exchange import Exchange
 from gateway_proxy.sessions.mailbox import Letter, Mailbox
 
 CANCEL: Final = "cancel"

@@ -1,41 +1,25 @@
 """One HTTP exchange of /mcp: reads the body, writes one JSON answer or a stream of events, and notices the client.
 
-While a call is quick it costs one alarm. When it takes its time, an attendant joins: it sees the client hang up, sends
-heartbeats, asks whether the token is still good and drops readers that do not read. JSON-RPC has no place here.
+While a call is quick it costs one alarm. When it takes its time, an `Attendant` joins. JSON-RPC has no place here.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import copy_context
-from enum import Enum, auto
 from typing import Final, Protocol
 
 from starlette.types import Message, Receive, Send
 
 from gateway_proxy.domain.alarms import Alarms
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import StorageUnavailable
 from gateway_proxy.domain.whole_answer import BODY
 from gateway_proxy.mcp_endpoint import sse, wire
+from gateway_proxy.mcp_endpoint.attendant import Attendant, Stop
 from gateway_proxy.mcp_endpoint.config import EndpointLimits
 from gateway_proxy.mcp_endpoint.errors import Refusal
 
 JSON_HEADERS: Final = ((b"content-type", b"application/json"),)
-
-
-class Stop(Enum):
-    """Why an exchange is ended before its answer."""
-
-    CLIENT_GONE = auto()
-    BODY_LATE = auto()
-    CANCELLED = auto()
-    SLOW_READER = auto()
-    NOT_WELCOME = auto()
-    SESSION_ENDED = auto()
-    DRAINING = auto()
-    UNATTENDED = auto()
-    TIME_UP = auto()
 
 
 class ClientLeft(Exception):  # not an error: the client is free to go
@@ -65,7 +49,6 @@ class Exchange:
     __slots__ = (
         "_alarms",
         "_attendant",
-        "_began_at",
         "_clock",
         "_context",
         "_ending",
@@ -75,13 +58,9 @@ class Exchange:
         "_loop",
         "_reading",
         "_receive",
-        "_returns",
         "_send",
         "_sends_whole",
         "_task",
-        "_unchecked_since",
-        "_writing_since",
-        "_wrote_at",
         "can_come_back",
         "is_detached",
         "is_finished",
@@ -89,8 +68,11 @@ class Exchange:
         "is_streaming",
         "is_welcome",
         "keeper",
+        "returns",
         "stopped",
         "takes_sse",
+        "writing_since",
+        "wrote_at",
     )
 
     def __init__(
@@ -122,12 +104,10 @@ class Exchange:
         self._ending: asyncio.Task[None] | None = None
         self._lock: asyncio.Lock | None = None
         self._reading = True
-        self._returns = False
+        self.returns = False
         self._is_late = False
-        self._writing_since: float | None = None
-        self._wrote_at = 0.0
-        self._began_at = 0.0
-        self._unchecked_since: float | None = None
+        self.writing_since: float | None = None
+        self.wrote_at = 0.0
         self.can_come_back = can_come_back
         self.takes_sse = False
         self.is_welcome: Callable[[], Awaitable[bool]] | None = None
@@ -139,6 +119,11 @@ class Exchange:
         self.stopped: Stop | None = None
         self._alarms = alarms
         alarms.set(self, self._loop.time() + limits.attend_after)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether what is said is remembered for a client that comes back."""
+        return self.keeper is not None
 
     async def read_body(self, declared: int | None) -> bytes:
         """The request's body, at most `body_bytes` long and within `body_seconds`.
@@ -226,8 +211,15 @@ class Exchange:
 
     def let_go(self) -> None:
         """End the connection of a kept stream and go on without it; nothing happens if the keeper will not have it."""
-        if not self.is_detached and not self.is_finished and self._outlives_client():
+        if not self.is_detached and not self.is_finished and self.outlives_client():
             self._ending = self._loop.create_task(self._end_connection(), name="mcp-let-go")
+
+    def outlives_client(self) -> bool:
+        """The client is gone. Whether this is a kept stream, which from now on goes on without one."""
+        if self.keeper is None or not self.is_streaming or self.is_finished or not self.keeper.client_left():
+            return False
+        self.is_detached = True
+        return True
 
     def restart(self) -> Stop | None:
         """The reason of the `stop` whose cancellation the exchange's own task has just met, to say last words."""
@@ -237,7 +229,7 @@ class Exchange:
     def begin_serving(self, is_welcome: Callable[[], Awaitable[bool]]) -> None:
         """There is no body to read (GET). `is_welcome` is asked at every tick from now on."""
         self._has_read()
-        self._returns = self.can_come_back
+        self.returns = self.can_come_back
         self.is_welcome = is_welcome
 
     async def close(self) -> None:
@@ -279,13 +271,6 @@ class Exchange:
     def _event(self, message: bytes, *, is_last: bool) -> bytes:
         return sse.event(message) if self.keeper is None else self.keeper.keep(message, is_last=is_last)
 
-    def _outlives_client(self) -> bool:
-        """Whether this is a kept stream; from now on it is one without a client."""
-        if self.keeper is None or not self.is_streaming or self.is_finished or not self.keeper.client_left():
-            return False
-        self.is_detached = True
-        return True
-
     async def _end_connection(self) -> None:
         """End the response, so that its connection is free. A client that is gone without a word may block it."""
         with contextlib.suppress(TimeoutError, OSError):
@@ -297,14 +282,14 @@ class Exchange:
         lock = self._lock
         if lock is not None:
             await lock.acquire()
-        began = self._writing_since = self._clock.monotonic()
+        began = self.writing_since = self._clock.monotonic()
         try:
             await self._send(message)
             if following is not None:
                 await self._send(following)
         finally:
-            self._writing_since = None
-            self._wrote_at = began
+            self.writing_since = None
+            self.wrote_at = began
             if lock is not None:
                 lock.release()
 
@@ -317,83 +302,14 @@ class Exchange:
             self._alarms.set(self, self._loop.time() + self._limits.body_seconds)
         else:
             self._lock = asyncio.Lock()
-            self._attendant = self._loop.create_task(self._watch(), name="mcp-attendant", context=self._context)
+            watching = Attendant(self, self._receive, self._clock, self._limits).watch()
+            self._attendant = self._loop.create_task(watching, name="mcp-attendant", context=self._context)
             self._attendant.add_done_callback(self._left_alone)
 
     def _left_alone(self, attendant: asyncio.Task[None]) -> None:
         """An exchange whose attendant failed would never notice its client leaving."""
         if not attendant.cancelled() and attendant.exception() is not None:
             self.stop(Stop.UNATTENDED)
-
-    async def _watch(self) -> None:
-        self._began_at = self._clock.monotonic()
-        gone = asyncio.ensure_future(self._wait_until_gone())
-        try:
-            while self.stopped is None:
-                if self.is_detached:
-                    await asyncio.sleep(self._limits.tick)
-                else:
-                    await asyncio.wait({gone}, timeout=self._until_next_look())
-                if gone.done() and not self.is_detached and not self._outlives_client():
-                    self.stop(Stop.CLIENT_GONE)
-                else:
-                    await self._tick()
-        except OSError:  # some servers raise it from `send` once the client is gone
-            self.stop(Stop.CLIENT_GONE)
-        finally:
-            gone.cancel()
-
-    async def _wait_until_gone(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
-    def _until_next_look(self) -> float:
-        """Seconds; a stream whose time is up sooner is looked at then."""
-        limit, tick = self._limits.stream_seconds, self._limits.tick
-        return tick if limit is None else min(tick, max(0.0, self._began_at + limit - self._clock.monotonic()) or tick)
-
-    async def _tick(self) -> None:
-        now = self._clock.monotonic()
-        if self._writing_since is not None and not self.is_detached:
-            if now - self._writing_since > self._limits.slow_reader:
-                self.stop(Stop.SLOW_READER)
-            return
-        if self._is_time_up(now):
-            await self._ask_to_return()
-        elif self.is_streaming:
-            if not await self._is_welcome(now):
-                self.stop(Stop.NOT_WELCOME)
-            elif now - self._wrote_at >= self._limits.heartbeat and not self.is_detached:
-                await self.write_comment()
-        elif self.takes_sse and not self.is_started and now - self._began_at >= self._limits.silence:
-            await self.open_stream()
-            await self.write_comment()
-
-    def _is_time_up(self, now: float) -> bool:
-        """Whether the client is to come back for the rest; one that cannot keeps its stream."""
-        limit = self._limits.stream_seconds
-        if limit is None or now - self._began_at < limit or self.is_detached or self.is_finished:
-            return False
-        return self._returns or (self.keeper is not None and self.takes_sse)
-
-    async def _ask_to_return(self) -> None:
-        if self._returns:
-            self.stop(Stop.TIME_UP)
-        else:
-            await self.open_stream()
-            self.let_go()
-
-    async def _is_welcome(self, now: float) -> bool:
-        """Ask; while the question cannot be answered the last answer holds, for `unchecked` seconds (security O4)."""
-        if self.is_welcome is None:
-            return True
-        try:
-            welcome = await self.is_welcome()
-        except StorageUnavailable:
-            self._unchecked_since = self._unchecked_since or now
-            return now - self._unchecked_since <= self._limits.unchecked
-        self._unchecked_since = None
-        return welcome
 
 
 def _too_large(limit: int) -> Refusal:

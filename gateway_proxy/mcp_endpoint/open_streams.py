@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gateway_proxy.domain.errors import SessionLimitReached
+from gateway_proxy.mcp_endpoint.attendant import Stop
 from gateway_proxy.mcp_endpoint.config import EndpointLimits
-from gateway_proxy.mcp_endpoint.exchange import Exchange, Stop
+from gateway_proxy.mcp_endpoint.exchange import Exchange
 
 
 class OpenStreams:

@@ -8,8 +8,9 @@ from starlette.types import Message
 
 from gateway_proxy.domain.alarms import Alarms
 from gateway_proxy.domain.clock import SystemClock
+from gateway_proxy.mcp_endpoint.attendant import Stop
 from gateway_proxy.mcp_endpoint.config import EndpointLimits
-from gateway_proxy.mcp_endpoint.exchange import Exchange, Stop
+from gateway_proxy.mcp_endpoint.exchange import Exchange
 from gateway_proxy.telemetry.request_context import REQUEST_ID, current_request_id
 
 
