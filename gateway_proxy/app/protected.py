@@ -123,8 +123,8 @@ def mcp_surface(services: Services) -> tuple[McpEndpoint, ASGIApp]:
 
 def http_sse_surface(services: Services, endpoint: McpEndpoint) -> tuple[HttpSse, list[Route]]:
     """PROTECTED by scope `mcp`: the deprecated transport over the same endpoint."""
-    http_sse = HttpSse(endpoint, services.sessions, services.crossing.event_log)
-    resource_metadata = f"{services.core.settings.public_url}/.well-known/oauth-protected-resource/mcp"
+    http_sse = HttpSse(endpoint, services.sessions, services.crossing.event_log, _endpoint_config(services))
+    resource_metadata = f"{services.core.settings.public_url}/.well-known/oauth-protected-resource/sse"
     door = Door(Scope.MCP, json_rpc_body, resource_metadata)
     stream, message = door.before(http_sse.stream, services), door.before(http_sse.message, services)
     return http_sse, [
@@ -145,21 +145,25 @@ class AsgiRoute:
 
 def mcp_endpoint(services: Services, is_still_welcome: IsStillWelcome | None = None) -> McpEndpoint:
     """The endpoint behind every MCP transport. Without a check of tokens it is for the local operator only."""
-    settings = services.core.settings
     return McpEndpoint(
         services.relay.catalog,
         services.relay.tool_calls,
         services.relay.requests,
         services.sessions,
         services.core.clock,
-        EndpointConfig(
-            settings.public_url,
-            settings.cors_origins,
-            ServerIdentity(name=settings.name, version=VERSION),
-            EndpointLimits(stream_seconds=settings.stream_ttl),
-        ),
+        _endpoint_config(services),
         is_still_welcome=is_still_welcome,
         crossing=services.crossing,
         sealer=services.core.keyring,
         announcer=services.relay.announcements,
+    )
+
+
+def _endpoint_config(services: Services) -> EndpointConfig:
+    settings = services.core.settings
+    return EndpointConfig(
+        settings.public_url,
+        settings.cors_origins,
+        ServerIdentity(name=settings.name, version=VERSION),
+        EndpointLimits(stream_seconds=settings.stream_ttl),
     )

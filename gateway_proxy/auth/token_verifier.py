@@ -39,7 +39,7 @@ class VerifiedToken:
 class TokenVerifier:
     """The one check behind every bearer token. One instance per worker, shared by all surfaces.
 
-    Our identifiers are PUBLIC_URL, PUBLIC_URL/mcp and PUBLIC_URL/v1; a token for anybody else is unknown.
+    Our identifiers are PUBLIC_URL and its /mcp, /sse and /v1; a token for anybody else is unknown.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class TokenVerifier:
         self._database = database
         self._clock = clock
         self._public_url = public_url
-        self._audiences = frozenset({public_url, f"{public_url}/mcp", f"{public_url}/v1"})
+        self._audiences = frozenset({public_url, f"{public_url}/mcp", f"{public_url}/sse", f"{public_url}/v1"})
         self._ttl = min(ttl, CACHE_SECONDS)
         self._entries = entries
         # digest → (good until, decision). Insertion order is expiry order, near enough for eviction.

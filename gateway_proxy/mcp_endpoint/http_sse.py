@@ -19,7 +19,7 @@ from gateway_proxy.domain.ids import new_session_id
 from gateway_proxy.domain.session import SessionRecord
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.mcp_endpoint import sse, wire
-from gateway_proxy.mcp_endpoint.config import EndpointLimits
+from gateway_proxy.mcp_endpoint.config import EndpointConfig
 from gateway_proxy.mcp_endpoint.errors import Refusal, refusal_of
 from gateway_proxy.mcp_endpoint.loopback import Loopback, outline_of
 from gateway_proxy.sessions.event_log import EventLog, LogName
@@ -30,18 +30,18 @@ VERSION: Final = "2024-11-05"
 UNKNOWN: Final = Refusal(404, wire.INVALID_REQUEST, "session_id: no such stream; open /sse first")
 TOO_LARGE: Final = Refusal(413, wire.INVALID_REQUEST, "The body is too large")
 LATE: Final = Refusal(408, wire.INVALID_REQUEST, "The body did not arrive in time")
+FOREIGN_ORIGIN: Final = Refusal(403, wire.INVALID_REQUEST, "Origin: not allowed here")
 
 
 class HttpSse:
     """The ASGI applications behind /sse (`stream`) and /messages/ (`message`)."""
 
-    def __init__(
-        self, endpoint: ASGIApp, sessions: SessionStore, event_log: EventLog, limits: EndpointLimits | None = None
-    ) -> None:
+    def __init__(self, endpoint: ASGIApp, sessions: SessionStore, event_log: EventLog, config: EndpointConfig) -> None:
         self._endpoint = endpoint
         self._sessions = sessions
         self._event_log = event_log
-        self._limits = limits or EndpointLimits()
+        self._limits = config.limits
+        self._is_allowed_origin = config.is_allowed_origin
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def stream(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,6 +49,9 @@ class HttpSse:
 
         HEAD, by which clients probe, is answered with the head alone: whoever sends it reads no stream.
         """
+        if self._has_foreign_origin(scope):
+            await _refuse(FOREIGN_ORIGIN, send)
+            return
         start = {"type": "http.response.start", "status": 200, "headers": list(sse.HEADERS)}
         if scope["method"] == "HEAD":
             await send(start)
@@ -102,6 +105,8 @@ class HttpSse:
         """POST /messages/?session_id=…: take one message, say 202, answer on the stream."""
         ctx = get_tenant_context(scope)
         try:
+            if self._has_foreign_origin(scope):
+                raise FOREIGN_ORIGIN
             session = await self._find(scope, ctx)
             body = await self._read_body(receive)
         except Refusal as refusal:
@@ -119,6 +124,11 @@ class HttpSse:
         for task in list(self._under_way):
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    def _has_foreign_origin(self, scope: Scope) -> bool:
+        """Whether a page calls that may not (MCP 2024-11-05, Transports, Security Warning)."""
+        origins = [value for name, value in scope["headers"] if name == b"origin"]
+        return len(origins) > 1 or not all(map(self._is_allowed_origin, origins))
 
     async def _find(self, scope: Scope, ctx: TenantContext) -> SessionRecord:
         named = parse_qs(scope["query_string"].decode("latin-1")).get("session_id", [])

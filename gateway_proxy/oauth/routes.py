@@ -47,6 +47,8 @@ SERVER_METADATA_PATHS = (
     "/.well-known/openid-configuration",
     "/.well-known/openid-configuration/mcp",
 )
+RESOURCE_NAMES = ("mcp", "sse", "v1")
+"""A client holds the metadata's `resource` against the URL that it was given, so each entrance has its own."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,8 @@ def oauth_routes(services: OAuthServices) -> list[Route]:
 
 def _discovery_routes(services: OAuthServices) -> list[Route]:
     config = services.config
-    mcp, v1 = config.public_url + "/mcp", config.public_url + "/v1"
-    resources = {
-        "/.well-known/oauth-protected-resource": mcp,
-        "/.well-known/oauth-protected-resource/mcp": mcp,
-        "/.well-known/oauth-protected-resource/v1": v1,
-    }
+    own = {f"/.well-known/oauth-protected-resource/{name}": f"{config.public_url}/{name}" for name in RESOURCE_NAMES}
+    resources = {"/.well-known/oauth-protected-resource": config.default_resource, **own}
     metadata = ServerMetadata(config)
     return [
         *(_json_route(path, metadata.handle, GET) for path in SERVER_METADATA_PATHS),

@@ -52,6 +52,7 @@ class OAuthConfig:
         """Our resource identifiers (RFC 8707), each with the scope that is granted when none is asked."""
         return {
             self.public_url + "/mcp": Scope.MCP,
+            self.public_url + "/sse": Scope.MCP,
             self.public_url + "/v1": Scope.OPENAI,
             self.public_url: Scope.MCP,
         }

@@ -7,8 +7,10 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 import pytest_asyncio
+from mcp import ClientSession
 from mcp.client import Client
 from mcp.client.auth import OAuthClientProvider, OAuthFlowError
+from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from pydantic import AnyUrl
@@ -59,10 +61,12 @@ class Person:
         return AuthorizationCodeResult(code=query["code"], state=query.get("state"), iss=query.get("iss"))
 
 
-def _provider(gateway: Bootstrapped, memory: Memory, person: Person, method: str) -> OAuthClientProvider:
+def _provider(
+    gateway: Bootstrapped, memory: Memory, person: Person, method: str, *, path: str = "/mcp"
+) -> OAuthClientProvider:
     metadata: dict[str, Any] = {"token_endpoint_auth_method": method} if method else {}
     return OAuthClientProvider(
-        server_url=f"{gateway.url}/mcp",
+        server_url=f"{gateway.url}{path}",
         client_metadata=OAuthClientMetadata(client_name="Python client", redirect_uris=[AnyUrl(REDIRECT)], **metadata),
         storage=memory,
         redirect_handler=person.open,
@@ -101,6 +105,18 @@ async def test_a_python_client_connects_calls_refreshes_and_calls_again(
     assert memory.tokens is not None
     assert memory.tokens.refresh_token != first.refresh_token
     assert person.authorizations == 1
+
+
+async def test_a_python_client_connects_to_the_deprecated_transport(gateway: Bootstrapped) -> None:
+    """RFC 9728 §3.3: the metadata that the challenge names has the URL that the client was given as its resource."""
+    async with httpx2.AsyncClient() as browser:
+        provider = _provider(gateway, Memory(), Person(gateway, browser, "approve"), "none", path="/sse")
+        async with (
+            sse_client(f"{gateway.url}/sse", auth=provider) as (read, write),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            assert "5" in str((await session.call_tool("demo__add", {"a": 2, "b": 3})).content)
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

@@ -49,7 +49,7 @@ async def test_a_personal_token_becomes_its_owner_in_its_tenant(verifier: TokenV
     assert principal.token_digest == digest_of(secret)
 
 
-@pytest.mark.parametrize("audience", [PUBLIC_URL, f"{PUBLIC_URL}/mcp", f"{PUBLIC_URL}/v1"])
+@pytest.mark.parametrize("audience", [PUBLIC_URL, f"{PUBLIC_URL}/mcp", f"{PUBLIC_URL}/sse", f"{PUBLIC_URL}/v1"])
 async def test_an_access_token_for_any_identifier_of_ours_is_accepted(
     verifier: TokenVerifier, people: People, audience: str
 ) -> None:

@@ -44,6 +44,7 @@ async def test_the_server_metadata_is_the_same_at_every_path(http: httpx2.AsyncC
     [
         ("/.well-known/oauth-protected-resource", "/mcp", "mcp"),
         ("/.well-known/oauth-protected-resource/mcp", "/mcp", "mcp"),
+        ("/.well-known/oauth-protected-resource/sse", "/sse", "mcp"),
         ("/.well-known/oauth-protected-resource/v1", "/v1", "openai"),
     ],
 )
