@@ -4,11 +4,13 @@ import asyncio
 import base64
 import secrets
 from collections.abc import Callable
-from typing import Final, TypeVar
-
-import argon2
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from gateway_proxy.domain.errors import PasswordUnacceptable, RateLimited
+
+if TYPE_CHECKING:
+    import argon2
 
 T = TypeVar("T")
 
@@ -31,12 +33,20 @@ class PasswordHasher:
         parallel: int = 2,
         waiting: int = 100,
     ) -> None:
-        self._argon2 = argon2.PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)
+        self._time_cost = time_cost
+        self._memory_kib = memory_kib
         self._slots = asyncio.Semaphore(parallel)
         self._free_places = parallel + waiting
         # A well-formed hash that no password has: verifying against it costs what verifying a real one costs.
         salt, tail = (base64.b64encode(secrets.token_bytes(n)).decode().rstrip("=") for n in (16, 32))
         self._dummy = f"$argon2id$v=19$m={memory_kib},t={time_cost},p=1${salt}${tail}"
+
+    @cached_property
+    def _argon2(self) -> "argon2.PasswordHasher":
+        """Loaded with the first password: most workers never see one."""
+        import argon2  # noqa: PLC0415
+
+        return argon2.PasswordHasher(time_cost=self._time_cost, memory_cost=self._memory_kib, parallelism=1)
 
     async def hash(self, password: str) -> str:
         """The encoded hash to store, of 8 to 1024 bytes of password.
@@ -64,11 +74,11 @@ class PasswordHasher:
         return self._argon2.check_needs_rehash(stored)
 
     def _is_match(self, stored: str, password: str) -> bool:
+        from argon2.exceptions import InvalidHashError, VerificationError  # noqa: PLC0415
+
         try:
             return self._argon2.verify(stored, _encode(password))
-        except argon2.exceptions.VerificationError:
-            return False
-        except argon2.exceptions.InvalidHashError:  # not a hash of ours: nobody's password
+        except (VerificationError, InvalidHashError):  # another's, or no hash of ours and so nobody's
             return False
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
