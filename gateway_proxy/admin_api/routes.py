@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from starlette.routing import Route
 
+from gateway_proxy.admin_api.assistants import Assistants
 from gateway_proxy.admin_api.configuration import ConfigurationPage
 from gateway_proxy.admin_api.endpoint import Endpoint, Handler
 from gateway_proxy.admin_api.mcp_backends import McpBackends, McpBackendTools
@@ -11,6 +12,7 @@ from gateway_proxy.admin_api.metrics import MetricsPage
 from gateway_proxy.admin_api.providers import Providers
 from gateway_proxy.admin_api.servers import Servers, Tools
 from gateway_proxy.admin_api.status import StatusPage
+from gateway_proxy.provisioning.assistant_edits import AssistantEdits
 from gateway_proxy.provisioning.backend_edits import BackendEdits
 from gateway_proxy.provisioning.current_state import StoredConfiguration
 from gateway_proxy.provisioning.provider_edits import ProviderEdits
@@ -25,6 +27,7 @@ class AdminServices:
     public_url: str
     edits: BackendEdits
     provider_edits: ProviderEdits
+    assistant_edits: AssistantEdits
     configuration: StoredConfiguration
     catalog: Catalog
     metrics: Metrics
@@ -50,6 +53,7 @@ def tenant_routes(services: AdminServices) -> list[Route]:
     return [
         *(Route(path, Endpoint(services.public_url, handlers)) for path, handlers in table.items()),
         *_provider_routes(services),
+        *_assistant_routes(services),
     ]
 
 
@@ -64,6 +68,16 @@ def _provider_routes(services: AdminServices) -> list[Route]:
             Route(f"/admin/{plural}/{{name}}", Endpoint(services.public_url, one, noun="provider")),
         ]
     return routes
+
+
+def _assistant_routes(services: AdminServices) -> list[Route]:
+    """The name of an assistant may hold slashes, as those of models do."""
+    assistants = Assistants(services.assistant_edits)
+    one: dict[str, Handler] = {"GET": assistants.find, "PUT": assistants.put, "DELETE": assistants.remove}
+    return [
+        Route("/admin/assistants", Endpoint(services.public_url, {"GET": assistants.list_all})),
+        Route("/admin/assistants/{name:path}", Endpoint(services.public_url, one, noun="assistant")),
+    ]
 
 
 def platform_routes(services: AdminServices) -> list[Route]:

@@ -16,6 +16,7 @@ from gateway_proxy.domain.principal import Scope
 from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
 from gateway_proxy.mcp_endpoint.config import EndpointConfig, EndpointLimits, IsStillWelcome, ServerIdentity
 from gateway_proxy.mcp_endpoint.http_sse import HttpSse
+from gateway_proxy.provisioning.assistant_edits import AssistantEdits
 from gateway_proxy.provisioning.backend_edits import BackendEdits
 from gateway_proxy.provisioning.current_state import StoredConfiguration
 from gateway_proxy.provisioning.provider_edits import ProviderEdits
@@ -97,10 +98,18 @@ def admin_surface(services: Services) -> list[Route]:
         limiter=services.limiter,
         announce=relay.edit_news.announce,
     )
+    assistant_edits = AssistantEdits(
+        database=core.database,
+        keyring=core.keyring,
+        clock=core.clock,
+        limiter=services.limiter,
+        announce=relay.edit_news.announce,
+    )
     rooms = AdminServices(
         public_url=core.settings.public_url,
         edits=edits,
         provider_edits=provider_edits,
+        assistant_edits=assistant_edits,
         configuration=StoredConfiguration(core.database, core.keyring),
         catalog=relay.catalog,
         metrics=services.metrics,

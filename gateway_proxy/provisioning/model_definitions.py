@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from gateway_proxy.domain.assistant import Assistant
 from gateway_proxy.domain.backend import Origin
 from gateway_proxy.domain.provider import Provider
 from gateway_proxy.egress.exchange import RequestHeaders
@@ -17,17 +18,24 @@ from gateway_proxy.provisioning.conversion import convert_struct
 from gateway_proxy.provisioning.definitions import refuse_redacted
 from gateway_proxy.provisioning.problems import KeyPath, Problems
 from gateway_proxy.provisioning.rules import Rules
-from gateway_proxy.provisioning.shapes import PROVIDER_NAME, ProviderShape
+from gateway_proxy.provisioning.shapes import ASSISTANT_NAME, PROVIDER_NAME, AssistantShape, ProviderShape
 
 MOST_HEADERS: Final = 50
 LONGEST_URL: Final = 2048
 LONGEST_CREDENTIAL: Final = 8192
+MOST_REFERENCES: Final = 200
+_ASSISTANT_NAME: Final = re.compile(ASSISTANT_NAME)
 _PROVIDER_NAME: Final = re.compile(PROVIDER_NAME)
 
 
 def is_provider_name(name: str) -> bool:
     """Whether a provider may have that name; what may not stands in no database and needs no look."""
     return _PROVIDER_NAME.fullmatch(name) is not None
+
+
+def is_assistant_name(name: str) -> bool:
+    """The same for an assistant."""
+    return _ASSISTANT_NAME.fullmatch(name) is not None
 
 
 def read_provider(name: str, document: Any, *, origin: Origin) -> Provider:
@@ -49,6 +57,38 @@ def read_provider(name: str, document: Any, *, origin: Origin) -> Provider:
     problems.raise_if_any()
     assert provider is not None  # else there was a problem
     return replace(provider, origin=origin)
+
+
+def read_assistant(name: str, document: Any, *, origin: Origin) -> Assistant:
+    """The definition of one virtual model, without a place yet. `backend` is what older clients call its provider.
+
+    Raises:
+        ConfigFileInvalid: As for `read_provider`.
+    """
+    problems = Problems()
+    if not is_assistant_name(name):
+        problems.add(("name",), "expected 1 to 64 letters, digits and any of ._:/@+-, beginning with a letter or digit")
+    problems.raise_if_any()
+    document = _without_name(name, document, problems)
+    if isinstance(document, dict):
+        document = {**_with_provider(document, problems), "name": name}
+    shape = convert_struct(document, AssistantShape, (), problems)
+    if shape is not None:
+        if len(shape.mcp_servers) > MOST_REFERENCES:
+            problems.add(("mcp_servers",), f"expected at most {MOST_REFERENCES} servers")
+        refuse_redacted(_texts(shape.extra_body, ("extra_body",)), problems)
+    assistant = None if shape is None else Rules(problems, Path("/")).assistant(shape, ())
+    problems.raise_if_any()
+    assert assistant is not None  # else there was a problem
+    return replace(assistant, origin=origin)
+
+
+def _with_provider(document: dict[str, Any], problems: Problems) -> dict[str, Any]:
+    if "backend" not in document:
+        return document
+    if document.get("provider", document["backend"]) != document["backend"]:
+        problems.add(("backend",), "says something else than provider; one of them is enough")
+    return {"provider": document["backend"]} | {key: value for key, value in document.items() if key != "backend"}
 
 
 def _check_provider(shape: ProviderShape, problems: Problems) -> None:
@@ -92,3 +132,15 @@ def _without_name(name: str, document: Any, problems: Problems) -> Any:
     if document["name"] != name:
         problems.add(("name",), "expected the name that stands in the path, or none")
     return {key: value for key, value in document.items() if key != "name"}
+
+
+def _texts(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    left: list[tuple[KeyPath, Any]] = [(path, value)]
+    while left:
+        here, each = left.pop()
+        if isinstance(each, str):
+            yield here, each
+        elif isinstance(each, dict):
+            left += [((*here, key), entry) for key, entry in each.items()]
+        elif isinstance(each, list):
+            left += [((*here, number), entry) for number, entry in enumerate(each)]

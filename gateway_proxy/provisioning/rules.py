@@ -6,7 +6,7 @@ checked when the change is planned.
 
 import codecs
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from gateway_proxy.domain.outside_keys import Apiman
 from gateway_proxy.domain.provider import Provider
 from gateway_proxy.domain.tenant import Naming
 from gateway_proxy.provisioning.desired_state import DesiredTenant, DesiredUser
+from gateway_proxy.provisioning.json_limits import json_fault
 from gateway_proxy.provisioning.problems import KeyPath, Problems, quotable, suggestion
 from gateway_proxy.provisioning.shapes import (
     ApimanShape,
@@ -195,26 +196,30 @@ class Rules:
             here = (*path, "assistants", number)
             if entry.name in assistants:
                 self._problems.add((*here, "name"), f'"{quotable(entry.name)}" stands here twice')
-            if entry.name == RESERVED_ASSISTANT:
-                self._problems.add((*here, "name"), f'"{RESERVED_ASSISTANT}" is the gateway\'s own model')
-            self._check_references(entry, shape, here)
-            assistants[entry.name] = _assistant(entry)
+            assistants[entry.name] = self.assistant(entry, here)
+            servers = [] if entry.mcp_servers == "*" else entry.mcp_servers
+            check_references(
+                entry.provider,
+                servers,
+                providers=shape.providers,
+                servers=shape.mcp_servers,
+                path=here,
+                problems=self._problems,
+            )
         return tuple(assistants.values())
 
-    def _check_references(self, entry: AssistantShape, shape: TenantShape, path: KeyPath) -> None:
-        if entry.provider not in shape.providers:
-            self._problems.add(
-                (*path, "provider"),
-                f'no provider "{quotable(entry.provider)}" here' + suggestion(entry.provider, shape.providers),
-            )
-        if entry.mcp_servers == "*":
-            return
-        for number, server in enumerate(entry.mcp_servers):
-            if server not in shape.mcp_servers:
-                self._problems.add(
-                    (*path, "mcp_servers", number),
-                    f'no server "{quotable(server)}" here' + suggestion(server, shape.mcp_servers),
-                )
+    def assistant(self, shape: AssistantShape, path: KeyPath) -> Assistant:
+        """One virtual model. What it refers to is checked where that is known (`check_references`)."""
+        if shape.name == RESERVED_ASSISTANT:
+            self._problems.add((*path, "name"), f'"{RESERVED_ASSISTANT}" is the gateway\'s own model')
+        if not shape.model.isprintable():
+            self._problems.add((*path, "model"), "expected printable characters")
+        if shape.options.task_model is not None and not shape.options.task_model.isprintable():
+            self._problems.add((*path, "options", "task_model"), "expected printable characters")
+        fault = json_fault(shape.extra_body)
+        if fault is not None:
+            self._problems.add((*path, "extra_body"), fault)
+        return _assistant(shape)
 
     # --- keys that we did not issue ---------------------------------------------------------------------------------
     def static_keys(self, shapes: list[NamedKeyShape], path: KeyPath) -> dict[str, str]:
@@ -300,6 +305,25 @@ class Rules:
             if name.lower() in seen:
                 self._problems.add((*path, name), "stands here twice, in another case")
             seen.add(name.lower())
+
+
+def check_references(
+    provider: str,
+    mcp_servers: Sequence[str],
+    *,
+    providers: Collection[str],
+    servers: Collection[str],
+    path: KeyPath,
+    problems: Problems,
+) -> None:
+    """Hold what an assistant refers to against what its tenant has."""
+    if provider not in providers:
+        problems.add((*path, "provider"), f'no provider "{quotable(provider)}" here' + suggestion(provider, providers))
+    for number, server in enumerate(mcp_servers):
+        if server not in servers:
+            problems.add(
+                (*path, "mcp_servers", number), f'no server "{quotable(server)}" here' + suggestion(server, servers)
+            )
 
 
 def url_fault(url: str) -> str | None:

@@ -13,9 +13,15 @@ import httpx2
 import psutil
 import pytest
 import pytest_asyncio
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from gateway_proxy.storage.sql.database import Database
+from gateway_proxy.storage.sql.tables import metadata
 from tests.support.databases import MigratedPostgres
 from tests.support.gateway import GatewayProcess
+from tests.support.llm.scripted import Raw, Said, ScriptedOpenAI
+from tests.support.llm.serving import serve
 from tests.support.mcp_wire import Wire, text_of
 from tests.support.redis import empty_redis
 from tests.support.topology import Topology, running_topology
@@ -34,7 +40,7 @@ async def two_workers(database_url: str, redis_url: str) -> AsyncIterator[Topolo
         redis_url=redis_url,
         gateways=1,
         workers=2,
-        environment={"GATEWAY_ADMIN_API_KEY": KEY},
+        environment={"GATEWAY_ADMIN_API_KEY": KEY, "GATEWAY_LOG_LEVEL": "debug"},
     ) as topology:
         yield topology
 
@@ -60,10 +66,33 @@ class Fresh(httpx2.AsyncClient):
         )
 
 
-async def operate(topology: Topology, method: str, path: str, body: Any = None) -> httpx2.Response:
+async def operate(
+    topology: Topology, method: str, path: str, body: Any = None, *, tenant: str = "acme"
+) -> httpx2.Response:
     """What the operator asks with the platform key, in acme."""
     async with Fresh(KEY) as http:
-        return await http.request(method, f"{topology.gateways[0].url}{path}", params={"tenant": "acme"}, json=body)
+        return await http.request(method, f"{topology.gateways[0].url}{path}", params={"tenant": tenant}, json=body)
+
+
+async def chats(topology: Topology, token: str, times: int = ROUNDS) -> list[httpx2.Response]:
+    """The same chat with `writer` over many fresh connections: both workers are among those who answer."""
+    chat = {"model": "writer", "messages": [{"role": "user", "content": "Hello"}]}
+    async with Fresh(token) as http:
+        url = f"{topology.gateways[0].url}/v1/chat/completions"
+        return [await http.post(url, json=chat) for _ in range(times)]
+
+
+async def dump(topology: Topology) -> str:
+    """Every row of every table, as it stands there."""
+
+    def rows(session: Session) -> str:
+        return "".join(repr(tuple(row)) for table in metadata.sorted_tables for row in session.execute(select(table)))
+
+    database = Database(topology.environment["GATEWAY_DATABASE_URL"])
+    try:
+        return await database.read(rows)
+    finally:
+        await database.close()
 
 
 async def lists(topology: Topology, token: str) -> list[list[str]]:
@@ -141,6 +170,52 @@ async def test_a_tenant_s_administrator_manages_its_own_tenant_only(topology: To
         assert (await http.delete(f"{base}/servers/demo")).status_code == 404
         assert (await http.delete(f"{base}/servers/secret-lab")).status_code == 200
     assert (await operate(topology, "GET", "/servers")).json() == {"servers": ["demo"]}
+
+
+async def test_an_assistant_comes_and_goes_in_both_workers_and_its_key_is_never_seen(topology: Topology) -> None:
+    """D11: live at once, and kept; security K1, K3, T1: sealed, write-only, and of one tenant."""
+    secret = "sk-never-to-be-seen-0123456789"
+    token = await asyncio.to_thread(topology.token, "ann@example.com", "acme", "openai")
+    foreign = await asyncio.to_thread(topology.token, "bob@example.com", "rival", "openai")
+    assert {answer.status_code for answer in await chats(topology, token)} == {404}
+    llm = ScriptedOpenAI(script=[Said("Hello back")] * ROUNDS)
+    async with serve(llm.app()) as url:
+        provider = {"base_url": f"{url}/v1", "api_key": secret, "default_headers": {"X-Team-Key": secret}}
+        shown = [await operate(topology, "PUT", "/admin/backends/local", provider)]
+        shown.append(
+            await operate(topology, "PUT", "/admin/assistants/writer", {"backend": "local", "model": "m"}),
+        )
+        assert [answer.status_code for answer in shown] == [200, 200]
+
+        answers = await chats(topology, token)
+        assert {answer.json()["choices"][0]["message"]["content"] for answer in answers} == {"Hello back"}
+        assert {headers["authorization"] for headers in llm.headers} == {f"Bearer {secret}"}
+        assert {answer.status_code for answer in await chats(topology, foreign)} == {404}
+        llm.script = [Raw(body={"error": {"message": f"no such key: {secret}"}}, status=400)]
+        shown += await chats(topology, token, 1)
+        assert shown[-1].json()["error"]["message"].endswith("no such key: [redacted]")
+
+        shown += [await operate(topology, "GET", f"/admin/{page}") for page in ("config", "providers", "assistants")]
+        shown.append(await operate(topology, "GET", "/admin/providers/local"))
+        for page in ("providers", "assistants"):
+            others = await operate(topology, "GET", f"/admin/{page}", tenant="rival")
+            assert others.json() == {page: []}
+        assert "writer" not in (await operate(topology, "GET", "/admin/config", tenant="rival")).text
+
+        in_use = await operate(topology, "DELETE", "/admin/backends/local")
+        assert in_use.status_code == 422
+        assert (await operate(topology, "DELETE", "/admin/assistants/writer")).json() == {"removed": "writer"}
+        gone = await chats(topology, token)
+        assert {(answer.status_code, answer.json()["error"]["code"]) for answer in gone} == {(404, "model_not_found")}
+
+    async with asyncio.timeout(10):  # the trail is written behind the caller
+        while "chat.completed" not in (rows := await dump(topology)):
+            await asyncio.sleep(0.1)
+    assert (await operate(topology, "DELETE", "/admin/backends/local")).json() == {"removed": "local"}
+    logs = "".join(path.read_text() for path in topology.folder.glob("*.log"))
+    assert "provider.added" in rows
+    for text in (rows, logs, await dump(topology), *(answer.text for answer in shown)):
+        assert secret not in text
 
 
 async def test_counts_of_two_workers_add_up_and_outlive_a_worker(postgres_url: str, redis_url: str) -> None:

@@ -17,6 +17,8 @@ IN_A_TENANT = (
     "/servers",
     "/tools",
     "/admin/config",
+    "/admin/assistants",
+    "/admin/assistants/x",
     "/admin/providers",
     "/admin/providers/x",
     "/admin/backends",

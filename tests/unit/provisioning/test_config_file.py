@@ -305,3 +305,32 @@ def test_empty_sections_are_no_mistakes(tmp_path: Path) -> None:
     desired = read(tmp_path, "tenants:\n  acme:\n  beta:\n    mcpServers:\nusers:\n")
 
     assert [tenant.slug for tenant in desired.tenants] == ["acme", "beta"]
+
+
+@pytest.mark.parametrize(
+    ("assistant", "problem"),
+    [
+        ('model: "a\\0b"', "model: expected printable characters"),
+        ('model: m, options: {task_model: "a\\nb"}', "options.task_model: expected printable characters"),
+        ("model: m, extra_body: {x: [.inf]}", "extra_body: expected finite numbers of at most 64 bits"),
+        ("model: m, extra_body: {x: !!binary aGVsbG8=}", "extra_body: expected values that JSON has"),
+        (f"model: m, extra_body: {{x: {'y' * 65_536}}}", "extra_body: expected at most 64 KiB of JSON"),
+        (f"model: m, extra_body: {{x: {'[' * 33}{']' * 33}}}", "extra_body: expected at most 32 levels"),
+    ],
+)
+def test_an_assistant_that_no_provider_could_be_asked_for_is_refused(
+    tmp_path: Path, assistant: str, problem: str
+) -> None:
+    """What goes into JSON and the database must be able to."""
+    text = f"tenants: {{acme: {{providers: {{p: {{}}}}, assistants: [{{name: a, provider: p, {assistant}}}]}}}}"
+    assert problems_of(tmp_path, text) == [f"tenants.acme.assistants[0].{problem}"]
+
+
+def test_an_extra_body_may_hold_variables(tmp_path: Path) -> None:
+    """Texts that came out of a variable are texts."""
+    text = (
+        'tenants: {acme: {providers: {p: {}}, assistants: [{name: a, provider: p, model: m, extra_body: {x: "${V}"}}]}}'
+    )
+    path = tmp_path / "gateway.yaml"
+    path.write_text(text)
+    assert read_config_file(path, {"V": "é"}).tenants[0].assistants[0].extra_body == {"x": "é"}

@@ -1,0 +1,114 @@
+"""Adding, replacing and removing a tenant's assistants while the gateway runs: judged, stored, told, recorded."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from gateway_proxy.domain.assistant import Assistant
+from gateway_proxy.domain.clock import Clock
+from gateway_proxy.domain.errors import NotFound
+from gateway_proxy.domain.ids import new_id
+from gateway_proxy.domain.tenant import TenantContext
+from gateway_proxy.limits.limiter import Limiter
+from gateway_proxy.provisioning.editing import Announce, count_edit, record_edit
+from gateway_proxy.provisioning.model_definitions import is_assistant_name
+from gateway_proxy.provisioning.problems import Problems
+from gateway_proxy.provisioning.rules import check_references
+from gateway_proxy.sealing.keyring import Keyring
+from gateway_proxy.storage.sql import assistants, backends, providers, tenants
+from gateway_proxy.storage.sql.database import Database
+
+MOST_ASSISTANTS: Final = 200
+
+
+@dataclass(frozen=True)
+class AssistantEdits:
+    """The edits. Every one is checked against its own tenant only, and is in the audit trail."""
+
+    database: Database
+    keyring: Keyring
+    clock: Clock
+    limiter: Limiter
+    announce: Announce
+
+    async def list_all(self, ctx: TenantContext) -> list[Assistant]:
+        """The tenant's assistants by name, as they are stored at this moment.
+
+        Raises:
+            StorageUnavailable: The database is out of reach.
+        """
+        return await self.database.read(assistants.list_assistants, tenant_id=ctx.tenant.id)
+
+    async def get(self, ctx: TenantContext, name: str) -> Assistant:
+        """One of them.
+
+        Raises:
+            NotFound: The tenant has none of that name.
+            StorageUnavailable: The database is out of reach.
+        """
+        if is_assistant_name(name):
+            found = await self.database.read(assistants.find_assistant, tenant_id=ctx.tenant.id, name=name)
+            if found is not None:
+                return found
+        raise NotFound("assistant", name)
+
+    async def put(self, ctx: TenantContext, assistant: Assistant) -> Assistant:
+        """Add or replace it; it is a model of the tenant when this returns, at every worker. Returns what is stored.
+
+        Raises:
+            ConfigFileInvalid: It refers to something that the tenant does not have, or there would be too many.
+            RateLimited: The tenant edits too often.
+            NotFound: The tenant is gone.
+            StorageUnavailable: The database is out of reach.
+        """
+        await count_edit(self.limiter, ctx, "assistant")
+        placed = replace(assistant, id=new_id(), tenant_id=ctx.tenant.id, revision=1)
+        stored = await self.database.run(_put, ctx=ctx, placed=placed, keyring=self.keyring, now=self.clock.now())
+        await self.announce(ctx.tenant.id)
+        return stored
+
+    async def remove(self, ctx: TenantContext, name: str) -> None:
+        """Remove one; chats with it that are under way end as they would have.
+
+        Raises:
+            NotFound: The tenant has none of that name.
+            StorageUnavailable: The database is out of reach.
+        """
+        if not is_assistant_name(name):
+            raise NotFound("assistant", name)
+        await self.database.run(_remove, ctx=ctx, name=name, now=self.clock.now())
+        await self.announce(ctx.tenant.id)
+
+
+# --- inside a transaction -------------------------------------------------------------------------------------------
+def _put(session: Session, *, ctx: TenantContext, placed: Assistant, keyring: Keyring, now: datetime) -> Assistant:
+    """The tenant is held, so that what the assistant refers to is still there when it is stored."""
+    if tenants.lock_tenant(session, tenant_id=ctx.tenant.id) is None:
+        raise NotFound("tenant", ctx.tenant.slug)
+    before = {each.name: each for each in assistants.list_assistants(session, tenant_id=ctx.tenant.id)}
+    known = before.get(placed.name)
+    problems = Problems()
+    if known is None and len(before) >= MOST_ASSISTANTS:
+        problems.add(("name",), f"expected at most {MOST_ASSISTANTS} assistants in a tenant")
+    check_references(
+        placed.provider,
+        placed.mcp_servers or (),
+        providers={each.name for each in providers.list_providers(session, tenant_id=ctx.tenant.id, keyring=keyring)},
+        servers={each.name for each in backends.list_backends(session, tenant_id=ctx.tenant.id, keyring=keyring)},
+        path=(),
+        problems=problems,
+    )
+    problems.raise_if_any()
+    stored = assistants.put_assistant(session, tenant_id=ctx.tenant.id, assistant=placed, now=now)
+    if known is None or known.revision != stored.revision:
+        event = "assistant.added" if known is None else "assistant.replaced"
+        record_edit(session, ctx, event, now, name=stored.name, provider=stored.provider, model=stored.model)
+    return stored
+
+
+def _remove(session: Session, *, ctx: TenantContext, name: str, now: datetime) -> None:
+    if not assistants.remove_assistant(session, tenant_id=ctx.tenant.id, name=name):
+        raise NotFound("assistant", name)
+    record_edit(session, ctx, "assistant.removed", now, name=name)
