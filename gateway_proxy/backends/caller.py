@@ -14,6 +14,9 @@ SERVER_REQUESTS: Final = {
 }
 """Requests that a server may send to its client, and the capability under which the client declares each."""
 
+TASKS: Final = "io.modelcontextprotocol/tasks"
+"""The extension whose results are asked for with methods that name no server."""
+
 NO_CAPABILITIES: Final = b"{}"
 MAX_CAPABILITIES: Final = 16 * 1024
 
@@ -63,6 +66,7 @@ class Declared:
 
 NOTHING_DECLARED: Final = Declared(NO_CAPABILITIES, frozenset())
 _fields: Final = msgspec.json.Decoder(dict[str, object])
+_raw_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder: Final = msgspec.json.Encoder(order="sorted")
 
 
@@ -77,3 +81,18 @@ def _read_declared(capabilities_json: bytes, relays: bool) -> Declared:
         declared = {name: value for name, value in declared.items() if name not in SERVER_REQUESTS.values()}
     methods = frozenset(method for method, capability in SERVER_REQUESTS.items() if capability in declared)
     return Declared(_encoder.encode(declared), methods)
+
+
+@lru_cache(maxsize=1024)
+def without_tasks(capabilities_json: bytes) -> bytes:
+    """Capabilities without the extension for tasks; the very same when they do not have it."""
+    if TASKS.encode() not in capabilities_json:
+        return capabilities_json
+    try:
+        declared = _raw_fields.decode(capabilities_json)
+        extensions = _raw_fields.decode(declared["extensions"])
+        del extensions[TASKS]
+    except (msgspec.DecodeError, RecursionError, KeyError):
+        return capabilities_json
+    declared["extensions"] = msgspec.Raw(_encoder.encode(extensions))
+    return _encoder.encode(declared)

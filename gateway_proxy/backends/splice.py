@@ -31,6 +31,7 @@ _NAMED_BY: Final = {
 _PLAIN_HEADER: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _SENTINEL: Final = re.compile(r"=\?base64\?(.*)\?=")
 _HEADER_TEXT: Final = re.compile(r"[\t\x20-\x7e]*")
+_TOKEN_BEGINS: Final = frozenset(bytes([byte]) for byte in b'"-0123456789')
 GATEWAY_INFO: Final = b'{"name":"gateway-proxy","version":"1"}'
 
 
@@ -86,7 +87,12 @@ def read_request(method: str, params: bytes, *, replace: dict[str, str] | None =
         return UpstreamRequest(method, fields)
     meta = read_fields(raw_meta)
     token = meta.pop("progressToken", None)
-    return UpstreamRequest(method, fields, meta, raw_bytes(token) if token is not None else b"")
+    return UpstreamRequest(method, fields, meta, _read_token(raw_bytes(token)) if token is not None else b"")
+
+
+def _read_token(raw: bytes) -> bytes:
+    """A progress token; none for what the specification lets no token be, null above all, which some clients write."""
+    return raw if raw[:1] in _TOKEN_BEGINS else b""
 
 
 @lru_cache(maxsize=4096)

@@ -208,35 +208,38 @@ class ModernLeg:
     async def _converse(self, post: Post, request: Request, caller: Caller, conversation: "Conversation") -> None:
         """Relay a request that may need input of the client, or go on with one that did (2026-07-28, SEP-2322)."""
         ctx, target = post.ctx, f"{request.method} {conversation.name}"
-        responses, state = b"", None
-        if b'"requestState"' in request.params:
-            inputs = decode_parameters(InputParameters, request.params)
+        asked, responses, state = request.params, b"", None
+        if b'"requestState"' in asked:
+            inputs = decode_parameters(InputParameters, asked)
             if not isinstance(inputs.request_state, msgspec.UnsetType):
-                state = self._states.open(ctx, target, bytes(inputs.request_state))
-                responses = optional_object(inputs.input_responses, "params.inputResponses")
+                if bytes(inputs.request_state) == b"null":
+                    asked = _without_state(asked)
+                else:
+                    state = self._states.open(ctx, target, bytes(inputs.request_state))
+                    responses = optional_object(inputs.input_responses, "params.inputResponses")
 
         def answer(final: Result | Failure) -> Answer:
-            final = settle(final, self._states, ctx, target, caller=caller, params=request.params)
+            final = settle(final, self._states, ctx, target, caller=caller, params=asked)
             return _answer(request, conversation.complete, final)
 
         def park(messages: Messages, question: ServerRequest) -> Result:
-            return self._parked_calls.park(Parking(ctx, target, digest_of(request.params)), messages, question)
+            return self._parked_calls.park(Parking(ctx, target, digest_of(asked)), messages, question)
 
         if state is None:
-            messages = conversation.begin(ctx, caller, params=request.params)
+            messages = conversation.begin(ctx, caller, params=asked)
         elif not state.worker_id:
-            params = _with_state(request.params, state.inner)
+            params = _with_state(asked, state.inner)
             messages = conversation.begin(
                 ctx, msgspec.structs.replace(caller, only_backend=state.backend_id), params=params
             )
         elif state.worker_id == self._parked_calls.worker_id:
-            claimed = await self._parked_calls.claim(ctx, state, responses, digest_of(request.params))
+            claimed = await self._parked_calls.claim(ctx, state, responses, digest_of(asked))
             if isinstance(claimed, Result):
                 await finish(post.exchange, post.accept, answer(claimed))
                 return
             messages = claimed.messages
         else:
-            messages = self._parked_calls.claim_elsewhere(ctx, state, responses, digest_of(request.params))
+            messages = self._parked_calls.claim_elsewhere(ctx, state, responses, digest_of(asked))
         await relay_call(post.exchange, post.accept, messages, answer, park=park)
 
     async def _hear(self, post: Post, message: ClientNotification, version: str) -> None:
@@ -259,6 +262,15 @@ def _with_state(params: bytes, inner: bytes) -> bytes:
     """The parameters with the backend's own state in the place of ours."""
     fields = _fields_decoder.decode(params)
     fields["requestState"] = msgspec.Raw(inner)
+    return wire.to_json(fields)
+
+
+def _without_state(params: bytes) -> bytes:
+    """The parameters of a client that writes null for what it does not have; a backend may take that for a state."""
+    fields = _fields_decoder.decode(params)
+    del fields["requestState"]
+    if bytes(fields.get("inputResponses", b"")) == b"null":
+        del fields["inputResponses"]
     return wire.to_json(fields)
 
 

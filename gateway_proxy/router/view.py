@@ -67,12 +67,12 @@ class View:
         self._first: dict[frozenset[str] | None, ListPage] = {}
 
     def page(self, cursor: str | None, servers: Collection[str] | None) -> ListPage:
-        """The page after `cursor`, only of `servers` unless None.
+        """The page after `cursor`, the first without one; only of `servers` unless None.
 
         Raises:
             CursorInvalid: The cursor is not one of ours for this tenant.
         """
-        if cursor is None:
+        if not cursor:  # an empty one is none: some clients send it with the first request
             return self._first_page(None if servers is None else frozenset(servers))
         entries = self.entries if servers is None else tuple(e for e in self.entries if e.server in servers)
         return self._cut(entries, bisect_right([entry.name for entry in entries], self._read_cursor(cursor)))

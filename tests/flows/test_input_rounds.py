@@ -68,6 +68,15 @@ def final_text(reply: Reply) -> str:
     return found
 
 
+async def test_a_client_that_writes_null_for_no_state_has_none(redis_url: str, clock: FakeClock) -> None:
+    """2026-07-28, MRTR: the field is optional, and some serialisers write what is not there as null."""
+    backend = demo_backend(modern=True)
+    async with workers_on(backend, redis_url, clock) as (worker, _):
+        params = {"name": "calc__echo", "arguments": {"a": 1}, "requestState": None, "inputResponses": None}
+        assert json.loads(final_text(await modern_call(worker, params))) == {"a": 1}
+    assert not {"requestState", "inputResponses"} & backend.calls("tools/call")[0][0]["params"].keys()
+
+
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_a_modern_client_answers_at_another_worker_than_the_parked_one(
     redis_url: str, clock: FakeClock, elsewhere: bool

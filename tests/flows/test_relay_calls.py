@@ -560,6 +560,24 @@ async def test_a_modern_backend_is_called_with_what_its_era_asks_for() -> None:
     }
 
 
+@pytest.mark.parametrize("backends", [1, 2])
+async def test_a_task_is_made_only_where_its_id_leads_back_to_it(backends: int) -> None:
+    """2026-07-28, Extension Negotiation: with several servers nobody could serve tasks/get, so none hears of tasks."""
+    extensions = {"io.modelcontextprotocol/tasks": {}, "io.modelcontextprotocol/ui": {"mimeTypes": ["a/b"]}}
+    declared = json.dumps({"elicitation": {}, "extensions": extensions}).encode()
+    caller = structs.replace(MODERN, capabilities_json=declared)
+    demo = demo_backend(modern=True)
+    async with (
+        serve(demo) as url,
+        open_relay([http_backend(url), *(http_backend(url, f"more{n}") for n in range(1, backends))]) as relay,
+    ):
+        await relay.calls.call_to_end(make_context(), caller, name="calc__echo", arguments=b"{}")
+    told = demo.calls("tools/call")[0][0]["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"]
+    if backends > 1:
+        del extensions["io.modelcontextprotocol/tasks"]
+    assert told == {"elicitation": {}, "extensions": extensions}
+
+
 @pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"])
 async def test_every_legacy_version_of_a_backend_is_spoken(version: str) -> None:
     """relay.md 6: handshake 2025-11-25 down to 2024-11-05; without sessions too."""

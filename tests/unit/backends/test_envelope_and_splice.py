@@ -69,6 +69,16 @@ def test_params_that_are_no_object_are_refused(params: bytes) -> None:
         read_request("tools/call", params)
 
 
+@pytest.mark.parametrize(
+    ("token", "is_one"), [("null", False), ("{}", False), ("true", False), ('"a"', True), ("-7", True)]
+)
+def test_what_can_be_no_progress_token_asks_for_no_progress(token: str, is_one: bool) -> None:
+    """MCP, Progress: a string or a number. A client that writes null for "none" could not read what it would get."""
+    request = read_request("tools/call", b'{"name":"x","_meta":{"progressToken":%b,"a":1}}' % token.encode())
+    sent = json.loads(request.write_params(b'"ours"', modern=False, caller=MODERN, capabilities=b"{}"))
+    assert sent["_meta"] == {"a": 1} | ({"progressToken": "ours"} if is_one else {})
+
+
 def test_modern_meta_is_ours_towards_modern_backends_and_absent_towards_legacy_ones() -> None:
     """relay.md 6: `inputResponses` and `_meta` protocolVersion, clientInfo and clientCapabilities when eras differ."""
     params = (
