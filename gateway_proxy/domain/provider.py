@@ -28,3 +28,9 @@ class Provider:
     default_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout: float = 300.0
     unreadable: bool = False
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may repeat: the key, what the headers hold, and what follows a scheme such as `Bearer`."""
+        values = self.default_headers.values()
+        return (self.api_key, *values, *(value.partition(" ")[2] for value in values))

@@ -1,5 +1,6 @@
 """Adding, replacing and removing a tenant's assistants while the gateway runs: judged, stored, told, recorded."""
 
+import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -21,6 +22,7 @@ from gateway_proxy.storage.sql import assistants, backends, providers, tenants
 from gateway_proxy.storage.sql.database import Database
 
 MOST_ASSISTANTS: Final = 200
+MOST_TEXT: Final = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,10 @@ def _put(session: Session, *, ctx: TenantContext, placed: Assistant, keyring: Ke
     problems = Problems()
     if known is None and len(before) >= MOST_ASSISTANTS:
         problems.add(("name",), f"expected at most {MOST_ASSISTANTS} assistants in a tenant")
+    if _size(placed) > (0 if known is None else _size(known)):
+        others = sum(_size(each) for each in before.values() if each.name != placed.name)
+        if others + _size(placed) > MOST_TEXT:
+            problems.add(("system_prompt",), f"expected at most {MOST_TEXT} bytes in all assistants of a tenant")
     check_references(
         placed.provider,
         placed.mcp_servers or (),
@@ -112,3 +118,9 @@ def _remove(session: Session, *, ctx: TenantContext, name: str, now: datetime) -
     if not assistants.remove_assistant(session, tenant_id=ctx.tenant.id, name=name):
         raise NotFound("assistant", name)
     record_edit(session, ctx, "assistant.removed", now, name=name)
+
+
+def _size(assistant: Assistant) -> int:
+    """The bytes that every worker reads and keeps for it: a tenant's models are held together."""
+    texts = (assistant.system_prompt, assistant.description, json.dumps(assistant.extra_body, ensure_ascii=False))
+    return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)

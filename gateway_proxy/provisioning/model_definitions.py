@@ -23,6 +23,7 @@ from gateway_proxy.provisioning.shapes import ASSISTANT_NAME, PROVIDER_NAME, Ass
 MOST_HEADERS: Final = 50
 LONGEST_URL: Final = 2048
 LONGEST_CREDENTIAL: Final = 8192
+MOST_IN_HEADERS: Final = 16 * 1024
 MOST_REFERENCES: Final = 200
 _ASSISTANT_NAME: Final = re.compile(ASSISTANT_NAME)
 _PROVIDER_NAME: Final = re.compile(PROVIDER_NAME)
@@ -99,6 +100,8 @@ def _check_provider(shape: ProviderShape, problems: Problems) -> None:
         problems.add(("base_url",), f"expected at most {LONGEST_URL} characters")
     if len(shape.default_headers) > MOST_HEADERS:
         problems.add(("default_headers",), f"expected at most {MOST_HEADERS} headers")
+    if sum(len(name) + len(value) for name, value in shape.default_headers.items()) > MOST_IN_HEADERS:
+        problems.add(("default_headers",), f"expected at most {MOST_IN_HEADERS} characters in all")
     for path, value in _credentials(shape):
         if len(value) > LONGEST_CREDENTIAL:
             problems.add(path, f"expected at most {LONGEST_CREDENTIAL} characters")

@@ -178,7 +178,7 @@ class _TurnReader:
             case "message_stop":
                 self._is_done = True
             case "error":
-                found = failure_of({"error": event.error}, secret=self._line.provider.api_key)
+                found = failure_of({"error": event.error}, secrets=self._line.provider.secrets)
                 raise ProviderRefused(self._name, None, found.message or "an error", found.type)
 
     def _begin(self, index: int, block: Block, batch: list[TurnEvent]) -> None:

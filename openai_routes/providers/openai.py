@@ -210,7 +210,7 @@ class _TurnReader:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             raise ProviderMisbehaved(self._name, "something that is no chat completion") from None
         if chunk.error is not None:
-            found = failure_of({"error": chunk.error}, secret=self._line.provider.api_key)
+            found = failure_of({"error": chunk.error}, secrets=self._line.provider.secrets)
             raise ProviderRefused(self._name, None, found.message or "an error", found.type, found.param, found.code)
         if chunk.usage is not None:
             self._usage = _usage_of(chunk.usage)

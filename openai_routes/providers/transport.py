@@ -122,13 +122,12 @@ class ProviderLine:
             ChatError: A provider leaf; with `passes_errors` only for replies that never came.
             AddressForbidden: The provider's address may not be reached.
         """
-        name, timeout = self.provider.name, self.provider.timeout
         with _in_our_words(self.provider):
             line = self.connections.line(self.provider, self.credentials)
             reply = await self._send(line, method, line.path + path, line.headers.plus(*headers), body, may_retry)
             try:
                 if reply.status >= 300 and not passes_errors:
-                    raise await _failure_of(reply, name, self.provider.api_key, timeout)
+                    raise await _failure_of(reply, self.provider)
                 yield reply
             finally:
                 await reply.close()
@@ -178,17 +177,18 @@ class _in_our_words:  # noqa: N801 - reads as a phrase at its one use
             raise ProviderMisbehaved(self._name, f"more than {error.limit} bytes") from None
 
 
-async def _failure_of(reply: Reply, name: str, api_key: str, timeout: float) -> ChatError:
+async def _failure_of(reply: Reply, provider: Provider) -> ChatError:
     """The error that a reply with a status of 300 or more stands for."""
+    name = provider.name
     if reply.status in (401, 403, 407):
         return ProviderRefusedCredentials(name, reply.status)
     if reply.status < 400:
         return ProviderMisbehaved(name, f"it redirects (status {reply.status})")
     try:
-        body = await reply.read(limit=ERROR_BODY_LIMIT, timeout=min(timeout, 10.0))
+        body = await reply.read(limit=ERROR_BODY_LIMIT, timeout=min(provider.timeout, 10.0))
     except (ReplyTooLarge, ReplyBroken, ReplyTimedOut):
         body = b""
-    found = read_failure(body, secret=api_key)
+    found = read_failure(body, secrets=provider.secrets)
     return ProviderRefused(
         name,
         reply.status,

@@ -224,6 +224,23 @@ async def test_a_name_that_nobody_has_is_a_404(site: AdminSite) -> None:
             assert (await site.ask(method, f"/admin/assistants/{name}", token=PLATFORM_KEY)).status_code == 404
 
 
+async def test_the_prompts_of_a_tenant_are_limited_together(site: AdminSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Security T8: every worker holds them; what shrinks is always taken."""
+    await site.configure(**TENANT)
+    for name in ("a", "b"):
+        await site.ask("PUT", f"/admin/assistants/{name}", body={**SHORT, "system_prompt": "é" * 500})
+    monkeypatch.setattr("gateway_proxy.provisioning.assistant_edits.MOST_TEXT", 1500)
+    for name, length in (("c", 1), ("a", 501)):
+        grown = await site.ask("PUT", f"/admin/assistants/{name}", body={**SHORT, "system_prompt": "é" * length})
+        assert grown.status_code == 422
+        assert grown.json()["details"] == ["system_prompt: expected at most 1500 bytes in all assistants of a tenant"]
+    for length in (499, 100):
+        body = {**SHORT, "system_prompt": "é" * length}
+        assert (await site.ask("PUT", "/admin/assistants/a", body=body)).status_code == 200
+    body = {**SHORT, "extra_body": {"x": "y" * 200}}
+    assert (await site.ask("PUT", "/admin/assistants/c", body=body)).status_code == 200
+
+
 async def test_edits_are_limited_in_rate_and_number(site: AdminSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Security T8, L3."""
     await site.configure(**TENANT)

@@ -108,6 +108,11 @@ async def test_a_key_is_sealed_in_the_database(site: AdminSite) -> None:
             {"default_headers": {f"X-{number}": "" for number in range(51)}},
             "default_headers: expected at most 50 headers",
         ),
+        (
+            "local",
+            {"default_headers": {f"X-{number}": "x" * 8000 for number in range(3)}},
+            "default_headers: expected at most 16384 characters in all",
+        ),
         ("local", [], "expected a mapping, got a list"),
     ],
 )
