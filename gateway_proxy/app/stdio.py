@@ -1,16 +1,18 @@
 """`serve --transport stdio`: the tools of tenant `default` as one stdio server, for the operator of this machine."""
 
 import asyncio
+import os
+import stat
 import sys
 from datetime import timedelta
-from typing import Final
+from typing import BinaryIO, Final
 
 from gateway_proxy.app.protected import mcp_endpoint
 from gateway_proxy.domain.errors import NotFound
 from gateway_proxy.domain.principal import Principal, Scope, TokenKind
 from gateway_proxy.domain.tenant import Role, Tenant, TenantContext
 from gateway_proxy.mcp_endpoint.loopback import Loopback
-from gateway_proxy.mcp_endpoint.stdio import LINE_LIMIT, StdioServer
+from gateway_proxy.mcp_endpoint.stdio import LINE_LIMIT, StdioServer, Writer
 from gateway_proxy.services import Services, open_services
 from gateway_proxy.settings import Settings
 from gateway_proxy.storage.sql.tenants import find_tenant_by_slug
@@ -56,11 +58,39 @@ def _context(services: Services, tenant: Tenant) -> TenantContext:
     return TenantContext(tenant=tenant, principal=principal)
 
 
-async def _standard_streams() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _standard_streams() -> tuple[asyncio.StreamReader, Writer]:
+    """Standard input and output: pipes as clients make them, or files as people do who try something."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=LINE_LIMIT)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
+    if _is_file(sys.stdin.buffer):
+        reader.feed_data(sys.stdin.buffer.read())
+        reader.feed_eof()
+    else:
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
+    if _is_file(sys.stdout.buffer):
+        return reader, _FileWriter(sys.stdout.buffer)
     transport, protocol = await loop.connect_write_pipe(
         lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), sys.stdout.buffer
     )
     return reader, asyncio.StreamWriter(transport, protocol, None, loop)
+
+
+def _is_file(stream: BinaryIO) -> bool:
+    """Whether no event loop can wait for it: it is always ready."""
+    mode = os.fstat(stream.fileno()).st_mode
+    return stat.S_ISREG(mode) or (stat.S_ISCHR(mode) and not stream.isatty())
+
+
+class _FileWriter:
+    """A file in the place of a client's pipe."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        """Write a whole line."""
+        self._file.write(data)
+        self._file.flush()
+
+    async def drain(self) -> None:
+        """It is there already."""

@@ -106,7 +106,7 @@ class McpEndpoint:
         headers = read_headers(scope["headers"])
         sends_whole = EXTENSION in scope.get("extensions", ())
         is_loopback = LOOPBACK in scope
-        headers.takes_parameters = not is_loopback
+        headers.repeats_body = not is_loopback
         post = Post(
             Exchange(
                 receive,

@@ -30,13 +30,13 @@ class McpHeaders:
     """What was sent. `duplicated` names the first header that came twice though it must not.
 
     White space around a value does not belong to it (RFC 9110 §5.5), and not every server takes it away; `value` does.
-    `takes_parameters` is False where `mcp-param-*` headers do not exist (stdio).
+    `repeats_body` is False where the transport has no headers that say again what the body says (stdio).
     """
 
     raw: Sequence[tuple[bytes, bytes]]
     values: Mapping[bytes, bytes]
     duplicated: str | None
-    takes_parameters: bool = True
+    repeats_body: bool = True
 
     def value(self, name: bytes) -> bytes | None:
         """One value."""
@@ -68,7 +68,7 @@ class McpHeaders:
 
     def parameters(self) -> dict[str, str | None] | None:
         """The `mcp-param-*` headers as text; one that came twice is None. None altogether where they do not exist."""
-        if not self.takes_parameters:
+        if not self.repeats_body:
             return None
         found: dict[str, str | None] = {}
         for name, value in self.raw:

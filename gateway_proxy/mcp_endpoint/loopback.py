@@ -23,11 +23,9 @@ ACCEPT: Final = b"application/json, text/event-stream"
 EVENT_LIMIT: Final = 16 * 1024 * 1024
 MODERN_VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
 LOOPBACK: Final = "gateway_proxy.loopback"
-"""In the scope: the transport has no headers that repeat a tool's arguments, so none are missing; and its one stream
+"""In the scope: the transport has no headers that repeat what the body says, so none are missing; and its one stream
 cannot be left and come back to, so that nothing may be kept for later.
 """
-
-NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 
 class Meta(msgspec.Struct):
@@ -37,11 +35,9 @@ class Meta(msgspec.Struct):
 
 
 class Parameters(msgspec.Struct):
-    """What the modern transport repeats in headers (MCP 2026-07-28, Streamable HTTP)."""
+    """As much of the parameters as that takes."""
 
     meta: Meta = msgspec.field(default_factory=Meta, name="_meta")
-    name: str | None = None
-    uri: str | None = None
 
 
 class Outline(msgspec.Struct):
@@ -65,7 +61,7 @@ def outline_of(message: bytes) -> Outline:
 
 
 def transport_headers(outline: Outline) -> list[tuple[bytes, bytes]]:
-    """The headers that a modern client would have sent over HTTP; none for a client of the handshake era."""
+    """The header that says which era a message belongs to; none for a client of the handshake era."""
     try:
         parameters = _parameters.decode(outline.params) if outline.params else Parameters()
     except (msgspec.MsgspecError, RecursionError):
@@ -73,19 +69,7 @@ def transport_headers(outline: Outline) -> list[tuple[bytes, bytes]]:
     version = parameters.meta.version
     if version is None or outline.method is None:
         return []
-    headers = [(b"mcp-protocol-version", version.encode()), (b"mcp-method", outline.method.encode())]
-    field_name = NAMED.get(outline.method)
-    value = None if field_name is None else getattr(parameters, field_name)
-    if value is not None:
-        headers.append((b"mcp-name", _header_value(value)))
-    return headers
-
-
-def _header_value(value: str) -> bytes:
-    if value.isascii() and value.isprintable() and value == value.strip() and not value.startswith("=?base64?"):
-        return value.encode("ascii")
-    encoded = msgspec.json.encode(value.encode("utf-8")).strip(b'"')  # bytes are base64 in msgspec's JSON
-    return b"=?base64?" + encoded + b"?="
+    return [(b"mcp-protocol-version", version.encode())]
 
 
 @dataclass(slots=True)

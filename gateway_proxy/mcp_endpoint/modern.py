@@ -315,6 +315,8 @@ def _check_headers(headers: McpHeaders, request: Request, parameters: EnvelopePa
     declared = headers.text(h.PROTOCOL_VERSION)
     if declared is None or declared != _text_of(version):
         raise _mismatch("mcp-protocol-version does not match the protocol version in params._meta")
+    if not headers.repeats_body:
+        return declared
     if headers.text(h.METHOD) != request.method:
         raise _mismatch("mcp-method does not match the method in the body")
     field = NAMED_BY.get(request.method)

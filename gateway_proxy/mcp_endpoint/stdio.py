@@ -6,14 +6,17 @@ process is the caller; there is no token.
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
+from gateway_proxy.mcp_endpoint.envelope import is_batch
 from gateway_proxy.mcp_endpoint.loopback import Loopback, Outline, outline_of, transport_headers
 from gateway_proxy.mcp_endpoint.parameters import CancelledParameters
 
 LINE_LIMIT: Final = 4 * 1024 * 1024
+LAST_ANSWERS_SECONDS: Final = 5.0
+LISTEN: Final = "subscriptions/listen"
 TOO_LONG: Final = (
     b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error: the line is over 4194304 bytes"}}'
 )
@@ -22,10 +25,20 @@ _ids: Final[msgspec.json.Decoder[int | str]] = msgspec.json.Decoder(int | str)
 _cancelled: Final = msgspec.json.Decoder(CancelledParameters)
 
 
+class Writer(Protocol):
+    """What is needed of an asyncio.StreamWriter."""
+
+    def write(self, data: bytes) -> None:
+        """Take these bytes."""
+
+    async def drain(self) -> None:
+        """Wait while too many are on their way."""
+
+
 class StdioServer:
     """Serves one client until its input ends. `reader` needs a limit of at least `LINE_LIMIT`."""
 
-    def __init__(self, loopback: Loopback, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, loopback: Loopback, reader: asyncio.StreamReader, writer: Writer) -> None:
         self._loopback = loopback
         self._reader = reader
         self._writer = writer
@@ -33,13 +46,16 @@ class StdioServer:
         self._session_id: str | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls: dict[int | str, asyncio.Task[None]] = {}
+        self._answering: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
-        """Answer until the end of input, then let calls under way go."""
+        """Answer until the end of input. What was asked before it gets its answer, if that comes soon."""
         try:
             while (line := await self._read_line()) is not None:
                 if line:
                     await self._take(line)
+            if self._answering:
+                await asyncio.wait(self._answering, timeout=LAST_ANSWERS_SECONDS)
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -70,7 +86,7 @@ class StdioServer:
                 return
 
     async def _take(self, line: bytes) -> None:
-        """Requests run beside each other; the handshake and notifications keep their order."""
+        """Requests and batches run beside each other; the handshake and notifications keep their order."""
         outline = outline_of(line)
         headers = transport_headers(outline)
         if outline.method == "initialize":
@@ -80,22 +96,33 @@ class StdioServer:
                 self._start(self._hold_stream(outcome.session_id))
         elif outline.id and outline.method is not None:
             self._remember(outline, self._start(self._answer(line, headers)))
+        elif is_batch(line):
+            self._await_answer(self._start(self._answer(line, headers)))
         elif not self._cancel(outline):
             await self._answer(line, headers)
 
     def _remember(self, outline: Outline, task: asyncio.Task[None]) -> None:
         """Know a request until it is answered; an id that is none is refused by the endpoint."""
+        if outline.method != LISTEN:
+            self._await_answer(task)
         request_id = _id_of(outline.id)
         if request_id is not None:
             self._calls[request_id] = task
             task.add_done_callback(lambda done: self._forget(request_id, done))
+
+    def _await_answer(self, task: asyncio.Task[None]) -> None:
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
 
     def _forget(self, request_id: int | str, done: asyncio.Task[None]) -> None:
         if self._calls.get(request_id) is done:
             del self._calls[request_id]
 
     def _cancel(self, outline: Outline) -> bool:
-        """Hang up a request that the client cancels, which is told nothing more of it (stdio, Cancellation)."""
+        """Hang up a request that the client cancels, which is told nothing more of it (stdio, Cancellation).
+
+        False for any other message; also for a request that is none of these, as it may be one of a batch.
+        """
         if outline.method != "notifications/cancelled":
             return False
         try:
@@ -103,9 +130,7 @@ class StdioServer:
         except msgspec.MsgspecError:
             return True
         task = None if request_id is None else self._calls.get(request_id)
-        if task is not None:
-            task.cancel()
-        return True
+        return task is not None and task.cancel()
 
     async def _answer(self, line: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         session_id = None if headers else self._session_id

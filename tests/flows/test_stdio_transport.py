@@ -1,5 +1,6 @@
 """`serve --transport stdio`: the aggregate as one stdio server for a desktop client, driven by the official client."""
 
+import json
 import os
 import subprocess
 import sys
@@ -42,6 +43,29 @@ async def test_a_desktop_client_calls_tools_over_stdio(tmp_path: Path, mode: Lit
         assert not (await client.call_tool("demo__slow", arguments, progress_callback=on_progress)).is_error
         assert client.protocol_version == ("2026-07-28" if mode == "auto" else "2025-11-25")
     assert len(seen) >= 3
+
+
+def test_messages_from_a_file_are_answered_into_a_file(tmp_path: Path) -> None:
+    """The first thing that people try: the input has ended before the first server is up."""
+    lines = [
+        {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": {"name": "demo__add", "arguments": {"a": 2, "b": 3}},
+        },
+        {"jsonrpc": "2.0", "id": 2, "method": "ping"},
+    ]
+    asked, answered = tmp_path / "asked.jsonl", tmp_path / "answered.jsonl"
+    asked.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    server = _server(tmp_path, CONFIG)
+    with asked.open("rb") as given, answered.open("wb") as taken:
+        subprocess.run(
+            [server.command, *server.args], env=server.env, stdin=given, stdout=taken, timeout=60, check=True
+        )
+    found = {message["id"]: message["result"] for message in map(json.loads, answered.read_text().splitlines())}
+    assert found.keys() == {1, 2}
+    assert found[1]["content"] == [{"type": "text", "text": "5"}]
 
 
 def test_without_a_default_tenant_the_command_says_so(tmp_path: Path) -> None:

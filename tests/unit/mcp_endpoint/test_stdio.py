@@ -12,7 +12,7 @@ from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
 from gateway_proxy.mcp_endpoint.loopback import Loopback
 from gateway_proxy.mcp_endpoint.stdio import StdioServer
 from tests.support.fake_router import FakeToolCalls
-from tests.unit.mcp_endpoint.conftest import META, PROGRESS, context, request
+from tests.unit.mcp_endpoint.conftest import ECHO, META, PROGRESS, context, request
 
 
 @dataclass
@@ -107,3 +107,53 @@ async def test_arguments_are_not_missed_in_headers_that_stdio_has_not(pipe: Pipe
     pipe.say(modern("tools/call", 1, name="echo"))
     assert "result" in await pipe.hear()
     assert calls.calls[-1].caller.param_headers is None
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters"), [("tasks/get", {"taskId": "x"}), ("é/bar", {}), ("tools/call", {"name": "é"})]
+)
+async def test_nothing_is_missed_in_headers_that_stdio_has_not(
+    pipe: Pipe, method: str, parameters: dict[str, str]
+) -> None:
+    """MCP 2026-07-28, stdio, Request Metadata: there is no header layer, so nothing that it could contradict."""
+    pipe.say(modern(method, 1, **parameters))
+    assert (await pipe.hear())["error"]["code"] in (-32601, -32602)
+
+
+@pytest.mark.parametrize("as_batch", [False, True])
+async def test_what_was_asked_before_the_end_of_input_is_answered(
+    pipe: Pipe, calls: FakeToolCalls, as_batch: bool
+) -> None:
+    """Whoever pipes messages in closes the input before the answers are there."""
+    ended = asyncio.Event()
+
+    async def until_the_end() -> None:
+        await ended.wait()
+
+    calls.scripts["slow"] = [until_the_end, ECHO]
+    call = request("tools/call", {"name": "slow"}, request_id="q")
+    pipe.say(request("initialize", {"protocolVersion": "2025-03-26"}))
+    assert "result" in await pipe.hear()
+    pipe.say([call] if as_batch else call)
+    pipe.say(request("ping", request_id="p"))
+    assert (await pipe.hear())["id"] == "p"
+    pipe.reader.feed_eof()
+    await calls.started.wait()
+    ended.set()
+    assert (await pipe.hear())["id"] == "q"
+
+
+async def test_a_request_of_a_batch_can_be_cancelled(pipe: Pipe, calls: FakeToolCalls) -> None:
+    """MCP 2025-03-26, Cancellation: by its id, like any other."""
+
+    async def for_ever() -> None:
+        await asyncio.Event().wait()
+
+    calls.scripts["slow"] = [for_ever]
+    pipe.say(request("initialize", {"protocolVersion": "2025-03-26"}))
+    assert "result" in await pipe.hear()
+    pipe.say([request("tools/call", {"name": "slow"}, request_id="q")])
+    await calls.started.wait()
+    pipe.say(cancelled("q"))
+    assert (await pipe.hear())["error"]["code"] == -32800
+    assert calls.closed == ["slow"]
