@@ -70,6 +70,25 @@ async def test_what_was_read_before_a_change_is_not_kept_behind_it() -> None:
     assert list((await models.find_models("t1")).assistants) == ["two"]
 
 
+async def test_all_that_was_read_can_be_forgotten() -> None:
+    """After a time in which changes may have gone unheard, a read that is under way included."""
+    gate = Gate()
+    models = gate.models()
+    gate.opened.set()
+    await models.find_models("t1")
+    gate.opened.clear()
+    under_way = asyncio.create_task(models.find_models("t2"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    gate.names = ["two"]
+    models.forget_all()
+    gate.opened.set()
+    for tenant in ("t1", "t2"):
+        assert list((await models.find_models(tenant)).assistants) == ["two"]
+    await under_way
+    assert list((await models.find_models("t2")).assistants) == ["two"]
+
+
 async def test_a_read_that_fails_is_tried_again_by_the_next() -> None:
     """Security O4: degraded, and well again at once."""
     gate = Gate()
