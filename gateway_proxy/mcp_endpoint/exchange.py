@@ -164,8 +164,9 @@ class Exchange:
         return self._emit(message, {"type": "http.response.body", "body": body, "more_body": False})
 
     async def answer_empty(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        """Write an answer without a body."""
-        await self._start(status, [(b"content-length", b"0"), *headers])
+        """Write an answer without a body. A 204 has none by itself, and must not say so (RFC 9110 §8.6)."""
+        length = () if status == 204 else ((b"content-length", b"0"),)
+        await self._start(status, [*length, *headers])
         await self._write(b"", more=False)
 
     async def answer_head(self, headers: Iterable[tuple[bytes, bytes]]) -> None:

@@ -267,7 +267,9 @@ async def test_a_notification_needs_a_living_session_if_it_names_one(client: Mcp
 
 async def test_delete_ends_the_session(in_session: McpClient, calls: FakeToolCalls) -> None:
     """MCP 2025-11-25, Session Management 5; what backends hold for this session alone is ended, too."""
-    assert (await in_session.send("DELETE")).status == 204
+    ended = await in_session.send("DELETE")
+    assert ended.status == 204
+    assert "content-length" not in ended.headers
     assert calls.ended == [in_session.headers["mcp-session-id"]]
     assert (await in_session.call("ping")).status == 404
     assert (await in_session.send("DELETE")).status == 404
