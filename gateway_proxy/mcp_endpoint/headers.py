@@ -17,7 +17,8 @@ ORIGIN: Final = b"origin"
 AUTHORIZATION: Final = b"authorization"
 PARAMETER: Final = b"mcp-param-"
 
-_SINGLE: Final = frozenset({PROTOCOL_VERSION, SESSION_ID, METHOD, NAME, ORIGIN})
+_SINGLE: Final = frozenset({SESSION_ID, METHOD, NAME, ORIGIN})
+_LISTS: Final = frozenset({b"accept", PROTOCOL_VERSION})
 
 _JSON_RANGES: Final = ("application/json", "application/*", "*/*")
 _SSE_RANGES: Final = ("text/event-stream", "text/*", "*/*")
@@ -79,20 +80,36 @@ class McpHeaders:
 
 
 def read_headers(raw: Sequence[tuple[bytes, bytes]]) -> McpHeaders:
-    """Find what matters. Of a repeated `Accept` all count; of any other repeated header the first."""
+    """Find what matters. Of a repeated `Accept` all count; of any other repeated header the first.
+
+    A protocol version that is there several times, in lines or as a list (RFC 9110 §5.3), is one as long as all say the
+    same: some clients, and proxies, add theirs to one that is there already.
+    """
     values = dict(raw)
-    if len(values) == len(raw):
-        return McpHeaders(raw, values, None)
-    values = {}
+    duplicated: str | None = None
+    if len(values) != len(raw):
+        values, duplicated = _join(raw)
+    version = values.get(PROTOCOL_VERSION)
+    if version is not None and version.find(b",") >= 0:
+        named = [member.strip(b" \t") for member in version.split(b",")]
+        values[PROTOCOL_VERSION] = named[0]
+        if duplicated is None and len(set(named)) > 1:
+            duplicated = "mcp-protocol-version"
+    return McpHeaders(raw, values, duplicated)
+
+
+def _join(raw: Sequence[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], str | None]:
+    """The headers where some are repeated, and which must not be."""
+    values: dict[bytes, bytes] = {}
     duplicated: str | None = None
     for name, value in raw:
         if name not in values:
             values[name] = value
-        elif name == b"accept":
+        elif name in _LISTS:
             values[name] += b"," + value
         elif name in _SINGLE and duplicated is None:
             duplicated = name.decode("ascii")
-    return McpHeaders(raw, values, duplicated)
+    return values, duplicated
 
 
 @dataclass(frozen=True, slots=True)

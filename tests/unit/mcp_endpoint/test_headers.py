@@ -114,6 +114,25 @@ def test_two_accept_lines_count_together_and_a_repeated_routing_header_is_notice
 
 
 @pytest.mark.parametrize(
+    ("values", "version", "duplicated"),
+    [
+        ([b"2025-11-25", b"2025-11-25"], "2025-11-25", None),
+        ([b"2025-11-25, 2025-11-25"], "2025-11-25", None),
+        ([b"2026-07-28 ,2026-07-28", b"2026-07-28"], "2026-07-28", None),
+        ([b"2025-11-25", b"2026-07-28"], "2025-11-25", "mcp-protocol-version"),
+        ([b"2025-11-25,2026-07-28"], "2025-11-25", "mcp-protocol-version"),
+        ([b"2025-11-25,"], "2025-11-25", "mcp-protocol-version"),
+    ],
+)
+def test_a_protocol_version_that_is_said_twice_is_one(
+    values: list[bytes], version: str, duplicated: str | None
+) -> None:
+    """RFC 9110 §5.3: lines of one name may be joined. Clients that set it beside their configuration send it twice."""
+    read = read_headers([(b"accept", b"*/*"), *((b"mcp-protocol-version", value) for value in values)])
+    assert (read.text(b"mcp-protocol-version"), read.duplicated) == (version, duplicated)
+
+
+@pytest.mark.parametrize(
     ("value", "fits"),
     [
         (b"application/json", True),

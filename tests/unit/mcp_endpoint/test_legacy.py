@@ -258,6 +258,14 @@ async def test_two_protocol_versions_are_refused(client: McpClient) -> None:
     assert (reply.status, reply.json["error"]["code"]) == (400, -32020)
 
 
+@pytest.mark.parametrize("values", [["2025-11-25", "2025-11-25"], ["2025-11-25, 2025-11-25"]])
+async def test_a_protocol_version_said_twice_is_one(client: McpClient, values: list[str]) -> None:
+    """Cursor, and bridges in front, add the header to one that is there; a Headers object joins the two."""
+    pairs = [("content-type", "application/json"), *(("mcp-protocol-version", value) for value in values)]
+    reply = await client.asgi.send("POST", json.dumps(request("ping")).encode(), pairs)
+    assert (reply.status, reply.json["result"]) == (200, {})
+
+
 async def test_a_notification_needs_a_living_session_if_it_names_one(client: McpClient) -> None:
     """MCP 2025-11-25, Session Management 3."""
     message = {"jsonrpc": "2.0", "method": "notifications/initialized"}

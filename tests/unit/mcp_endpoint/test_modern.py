@@ -120,9 +120,13 @@ async def test_headers_that_contradict_the_body_are_refused_before_anything_is_c
     assert calls.calls == []
 
 
-@pytest.mark.parametrize("name", ["mcp-method", "mcp-name", "mcp-protocol-version"])
-async def test_a_doubled_routing_header_is_refused(client: McpClient, calls: FakeToolCalls, name: str) -> None:
-    """Readers of the first and of the last copy would disagree, even when both are right."""
+@pytest.mark.parametrize(
+    ("name", "value"), [("mcp-method", "tools/call"), ("mcp-name", "echo"), ("mcp-protocol-version", "2025-11-25")]
+)
+async def test_a_doubled_routing_header_is_refused(
+    client: McpClient, calls: FakeToolCalls, name: str, value: str
+) -> None:
+    """Security S5: readers of the first and of the last copy might disagree."""
     headers = [
         ("content-type", "application/json"),
         ("accept", "*/*"),
@@ -130,7 +134,7 @@ async def test_a_doubled_routing_header_is_refused(client: McpClient, calls: Fak
         ("mcp-method", "tools/call"),
         ("mcp-name", "echo"),
     ]
-    headers.append((name, dict(headers)[name]))
+    headers.append((name, value))
     body = json.dumps(request("tools/call", {"name": "echo", "_meta": META})).encode()
     reply = await client.asgi.send("POST", body, headers)
     assert reply.status == 400
