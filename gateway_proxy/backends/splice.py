@@ -50,14 +50,19 @@ class UpstreamRequest(msgspec.Struct):
     param_headers: list[tuple[str, str]] = []
 
     def write_params(self, token: bytes, *, modern: bool, caller: Caller, capabilities: bytes) -> bytes:
-        """The params for one upstream session. `token` is our progress token, used only if the caller sent one."""
+        """The params for one upstream session. `token` is our progress token, used only if the caller sent one.
+
+        A session of the handshake era never sees the reserved keys of 2026-07-28, whatever the caller declares: servers
+        refuse them there, and some callers repeat them under a header of the older era.
+        """
         meta = dict(self.meta) if self.meta else {}
         if self.progress_token:
             meta["progressToken"] = Raw(token)
         if modern:
             _put_modern(meta, caller, capabilities)
-        elif caller.modern:
-            self.fields.pop("inputResponses", None)
+        else:
+            if caller.modern:
+                self.fields.pop("inputResponses", None)
             for name in MODERN_META:
                 meta.pop(name, None)
         if meta or self.meta is not None:

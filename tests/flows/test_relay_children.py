@@ -77,6 +77,17 @@ async def test_a_real_tool_over_stdio_is_listed_and_called_with_progress(runner:
         assert texts([outcome]) == ["é\n"]
 
 
+async def test_a_call_with_the_envelope_of_another_era_is_served_as_its_header_says(runner: RunnerProcess) -> None:
+    """Claude's connectors send `_meta` of 2026-07-28 under a header of 2025-11-25; SDK servers on stdio refuse both."""
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": {"name": "connector", "version": "1"},
+    }
+    async with open_relay([child("gateway_proxy.demo", "demo")], runner=str(runner.socket), runner_key=KEY) as relay:
+        assert texts(await call(relay, "demo__add", {"arguments": {"a": 2, "b": 3}, "_meta": meta})) == ["5"]
+
+
 async def test_a_stateful_child_goes_on_counting_in_another_worker_and_after_a_restart(runner: RunnerProcess) -> None:
     """issue 2, Done when: the count goes on, it does not restart; even when the session store was lost with it."""
     backend, clock = child("counter"), FakeClock()

@@ -79,6 +79,18 @@ def test_what_can_be_no_progress_token_asks_for_no_progress(token: str, is_one: 
     assert sent["_meta"] == {"a": 1} | ({"progressToken": "ours"} if is_one else {})
 
 
+@pytest.mark.parametrize("caller", [LEGACY, MODERN])
+def test_a_session_of_the_handshake_era_never_sees_the_envelope_of_the_other(caller: Caller) -> None:
+    """Claude's connectors send `_meta` of 2026-07-28 under a header of 2025-11-25; SDK servers refuse the mixture."""
+    params = (
+        b'{"name":"x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","mine":1,'
+        b'"io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"c"},'
+        b'"io.modelcontextprotocol/logLevel":"info"}}'
+    )
+    sent = read_request("tools/call", params).write_params(b"1", modern=False, caller=caller, capabilities=b"{}")
+    assert json.loads(sent) == {"name": "x", "_meta": {"mine": 1}}
+
+
 def test_modern_meta_is_ours_towards_modern_backends_and_absent_towards_legacy_ones() -> None:
     """relay.md 6: `inputResponses` and `_meta` protocolVersion, clientInfo and clientCapabilities when eras differ."""
     params = (
