@@ -100,7 +100,10 @@ class McpEndpoint:
         states = RequestStates(sealer or Keyring((new_session_id(),)), clock)
         self._parked_calls = ParkedCalls(self._mailbox, states, config.limits)
         subscriptions = Subscriptions(announcer, self._streams)
-        self._modern = ModernLeg(catalog, tool_calls, requests, states, self._parked_calls, subscriptions, config)
+        handshake = self._legacy.initialize
+        self._modern = ModernLeg(
+            catalog, tool_calls, requests, states, self._parked_calls, subscriptions, handshake, config
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = read_headers(scope["headers"])

@@ -82,7 +82,7 @@ class LegacyLeg:
         self._limits = config.limits
         self._server = config.server
         self._methods: Mapping[str, Handler] = {
-            "initialize": self._initialize,
+            "initialize": self.initialize,
             "ping": self._ping,
             "tools/call": self._call_tool,
             "resources/subscribe": self._subscribe,
@@ -133,8 +133,12 @@ class LegacyLeg:
             raise SessionUnknown
         return session
 
-    async def _initialize(self, post: Post, request: Request, _: SessionRecord | None) -> None:
-        """Open a session (MCP 2025-11-25, Lifecycle). An id that came along is ignored: it may be a dead one."""
+    async def initialize(self, post: Post, request: Request, _: SessionRecord | None = None) -> None:
+        """Open a session (MCP 2025-11-25, Lifecycle). An id that came along is ignored: it may be a dead one.
+
+        Raises:
+            Refusal, GatewayError: What the client is told instead, as an error of `post.request_id`.
+        """
         parameters = decode_parameters(InitializeParameters, request.params)
         if len(request.params) > self._limits.handshake_bytes:
             raise invalid_parameters(f"params: larger than {self._limits.handshake_bytes} bytes")

@@ -47,6 +47,8 @@ from gateway_proxy.router.listing import KINDS, ListKind
 from gateway_proxy.router.messages import Failure, Messages, Result, ServerRequest
 
 Handler = Callable[[Post, Request, Caller], Awaitable[None]]
+Handshake = Callable[[Post, Request], Awaitable[None]]
+"""Opens a session of the older era."""
 
 NAMED_BY: Final[Mapping[str, str]] = {
     "tools/call": "name",
@@ -121,8 +123,10 @@ class ModernLeg:
         states: RequestStates,
         parked_calls: ParkedCalls,
         subscriptions: Subscriptions,
+        handshake: Handshake,
         config: EndpointConfig,
     ) -> None:
+        self._handshake = handshake
         self._catalog = catalog
         self._tool_calls = tool_calls
         self._requests = requests
@@ -159,6 +163,9 @@ class ModernLeg:
         if not isinstance(message, Request):
             raise Refusal(400, wire.INVALID_REQUEST, "Invalid request: the body must be one request or notification")
         post.request_id = message.id
+        if message.method == "initialize" and b'"%b"' % PROTOCOL_VERSION_KEY.encode() not in message.params:
+            await self._handshake(post, message)  # the older era's own method, whatever the header asks for
+            return
         caller = _read_caller(post.headers, message)
         await self._methods.get(message.method, self._relay)(post, message, caller)
 

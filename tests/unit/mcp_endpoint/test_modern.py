@@ -88,6 +88,14 @@ async def test_an_unknown_tool_is_32602(modern: ModernClient) -> None:
     assert reply.json["error"] == {"code": -32602, "message": "Unknown tool: nope"}
 
 
+@pytest.mark.parametrize("version", [VERSION, "2099-01-01"])
+async def test_initialize_opens_a_session_whatever_the_header_asks_for(client: McpClient, version: str) -> None:
+    """MCP 2026-07-28, Versioning: it selects the older era. Some bridges put what they ask for into the header."""
+    reply = await client.call("initialize", {"protocolVersion": version}, mcp_protocol_version=version)
+    assert (reply.status, reply.json["result"]["protocolVersion"]) == (200, "2025-11-25")
+    assert (await client.call("ping", mcp_session_id=reply.headers["mcp-session-id"])).status == 200
+
+
 @pytest.mark.parametrize("method", ["initialize", "ping", "logging/setLevel", "nope"])
 async def test_an_unknown_method_is_404(modern: ModernClient, method: str) -> None:
     """MCP 2026-07-28, Streamable HTTP: 404 with -32601; initialize and ping are gone."""
