@@ -17,7 +17,12 @@ from gateway_proxy.domain.oauth_errors import (
 MAXIMUM_COUNT: Final = 10
 MAXIMUM_LENGTH: Final = 2048
 MAXIMUM_HOST_LENGTH: Final = 240  # the recorded redirect host has room for 255
-PRIVATE_SCHEMES: Final = frozenset({"cursor", "vscode", "vscode-insiders"})
+PRIVATE_SCHEMES: Final = frozenset(  # what known MCP clients answer to, and the editors in which such clients run
+    {
+        *("cursor", "mcpjam", "raycast", "warp"),
+        *("antigravity", "code-oss", "kiro", "trae", "vscode", "vscode-insiders", "vscodium", "windsurf"),
+    }
+)
 
 _VISIBLE: Final = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()+,;=%]+")  # RFC 3986 without '#' and '*'
 _HTTPS: Final = re.compile(
