@@ -77,6 +77,7 @@ def serve(
     configure_logs(settings.log_level)
     _log_start(surroundings)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    extend_process_environment(surroundings.changes)
     serve_by = _serve_stdio if transport == "stdio" else _serve_http
     serve_by(surroundings, config, first_look=first_look)
 
@@ -86,7 +87,7 @@ def _serve_http(surroundings: Surroundings, file: Path | None, *, first_look: bo
     settings, clock = surroundings.settings, SystemClock()
     listener = bind(settings, clock)
     preparing = Preparing(surroundings, file, first_look=first_look)
-    extend_process_environment({**surroundings.changes, **WORKERS_PYTHON})
+    extend_process_environment(WORKERS_PYTHON)
     gate = Gate()
     config = server_config(settings, gate)
     with ExitStack() as if_it_fails:

@@ -18,14 +18,14 @@ mcpServers:
 """
 
 
-def _server(folder: Path, config: str | None) -> StdioServerParameters:
-    arguments = ["-m", "gateway_proxy", "serve", "--transport", "stdio"]
+def _server(folder: Path, config: str | None, *flags: str, **older_names: str) -> StdioServerParameters:
+    arguments = ["-m", "gateway_proxy", "serve", "--transport", "stdio", *flags]
     if config is not None:
         path = folder / "gateway.yaml"
         path.write_text(config.format(python=sys.executable))
         arguments += ["--config", str(path)]
     environment: Mapping[str, str] = {"PATH": os.environ["PATH"], "GATEWAY_DATA_DIR": str(folder / "data")}
-    return StdioServerParameters(command=sys.executable, args=arguments, env=dict(environment))
+    return StdioServerParameters(command=sys.executable, args=arguments, env={**environment, **older_names})
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -43,6 +43,23 @@ async def test_a_desktop_client_calls_tools_over_stdio(tmp_path: Path, mode: Lit
         assert not (await client.call_tool("demo__slow", arguments, progress_callback=on_progress)).is_error
         assert client.protocol_version == ("2026-07-28" if mode == "auto" else "2025-11-25")
     assert len(seen) >= 3
+
+
+def test_flags_and_older_names_act_over_stdio_as_over_http(tmp_path: Path) -> None:
+    """compatibility B3: `--name` and `--log-level`; contract: the older names are aliases."""
+    parameters = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    question = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": parameters}
+    server = _server(tmp_path, CONFIG, "--name", "team-tools", LOG_LEVEL="error")
+    done = subprocess.run(
+        [server.command, *server.args],
+        env=server.env,
+        input=json.dumps(question).encode() + b"\n",
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(done.stdout)["result"]["serverInfo"]["name"] == "team-tools"
+    assert done.stderr == b""
 
 
 def test_messages_from_a_file_are_answered_into_a_file(tmp_path: Path) -> None:
