@@ -6,6 +6,7 @@ and reported together: a start that fails names everything that is missing or wr
 
 import ipaddress
 import os
+import re
 import secrets
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from gateway_proxy.domain.errors import SettingsInvalid
 
 PREFIX: Final = "GATEWAY_"
 MINIMUM_KEY_LENGTH: Final = 32
+_HOST: Final = re.compile(r"(?!-)[a-z0-9._-]{1,253}|\[[0-9a-f:.]+\]")
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -42,6 +44,7 @@ class Settings:
     workers: int
     log_level: str
     trusted_proxies: tuple[str, ...]
+    allowed_hosts: tuple[str, ...]
     cors_origins: tuple[str, ...]
     access_ttl: float
     refresh_ttl: float
@@ -210,6 +213,15 @@ def _networks(text: str) -> tuple[str, ...]:
     return parts
 
 
+def _hosts(text: str) -> tuple[str, ...]:
+    for part in (parts := _comma_list(text.lower())):
+        if _HOST.fullmatch(part) is None:
+            raise ValueError(
+                f"expected host names such as gateway or 192.168.1.5, without scheme and port, got {part!r}"
+            )
+    return parts
+
+
 def _origins(text: str) -> tuple[str, ...]:
     for part in (parts := _comma_list(text)):
         pieces = urlsplit(part)
@@ -310,6 +322,7 @@ SPECIFICATION: Final[tuple[Row, ...]] = (
     Row("GATEWAY_WORKERS", "workers", _integer(1, 64), 1),
     Row("GATEWAY_LOG_LEVEL", "log_level", _log_level, "info"),
     Row("GATEWAY_TRUSTED_PROXIES", "trusted_proxies", _networks, ()),
+    Row("GATEWAY_ALLOWED_HOSTS", "allowed_hosts", _hosts, ()),
     Row("GATEWAY_CORS_ORIGINS", "cors_origins", _origins, ()),
     Row("GATEWAY_ACCESS_TTL", "access_ttl", _access_ttl, 3600.0),
     Row("GATEWAY_REFRESH_TTL", "refresh_ttl", _seconds, 30 * 86400.0),

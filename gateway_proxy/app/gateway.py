@@ -79,7 +79,9 @@ class Gateway:
         ]
         surfaces = Surfaces(mcp, routes, NotFound(people.pages))
         cors = SurfaceCors(surfaces, public_url=settings.public_url, origins=settings.cors_origins)
-        self._app = RequestBoundary(HostCheck(cors, settings.public_url), services.metrics)
+        self._app = RequestBoundary(
+            HostCheck(cors, settings.public_url, allowed=settings.allowed_hosts), services.metrics
+        )
 
     def _drain_on_sigterm(self) -> None:
         """Hang up the open streams when the server is told to stop, not after it has waited for them in vain."""

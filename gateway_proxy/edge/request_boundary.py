@@ -4,14 +4,14 @@ A named boundary: the only place of the web process where `except Exception` is 
 a fault of ours that must end this one request with a clean answer. The log gets the place, never the message.
 """
 
-import json
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway_proxy.browser.content_security import PAGE_HEADERS, content_security_policy
 from gateway_proxy.domain.ids import IdSeries
+from gateway_proxy.edge.error_shapes import EdgeError, error_body
 from gateway_proxy.edge.surfaces import SurfaceName, surface_of
 from gateway_proxy.telemetry.logs import get_log
 from gateway_proxy.telemetry.metrics import Metrics
@@ -20,6 +20,7 @@ from gateway_proxy.telemetry.request_context import REQUEST_ID
 log = get_log(__name__)
 
 SENTENCE: Final = "The gateway failed to handle this request. The operator finds it in the log under the request id."
+FAILURE: Final = EdgeError(SENTENCE, -32603, "server_error", "internal_error", "server_error")
 
 
 class RequestBoundary:
@@ -72,15 +73,10 @@ async def _send_failure(surface: SurfaceName, request_id: str, send: Send) -> No
 
 def failure_body(surface: SurfaceName, request_id: str) -> tuple[bytes, bytes]:
     """The 500 of a surface in that surface's own error shape: body and content type."""
-    shapes: Mapping[SurfaceName, object] = {
-        "mcp": {"jsonrpc": "2.0", "id": None, "error": {"code": -32603, "message": SENTENCE}},
-        "openai": {"error": {"message": SENTENCE, "type": "server_error", "param": None, "code": "internal_error"}},
-        "oauth": {"error": "server_error", "error_description": SENTENCE},
-    }
     if surface == "pages":
         page = (
             '<!doctype html><html lang="en"><meta charset="utf-8"><title>Something went wrong</title>'
             f"<h1>Something went wrong</h1><p>{SENTENCE}</p><p>Request id: <code>{request_id}</code></p></html>"
         )
         return page.encode(), b"text/html; charset=utf-8"
-    return json.dumps(shapes.get(surface, {"error": SENTENCE, "details": []})).encode(), b"application/json"
+    return error_body(surface, FAILURE), b"application/json"

@@ -100,3 +100,15 @@ def test_settings_do_not_show_secrets(tmp_path: Path) -> None:
     assert KEY not in shown
     assert "hunter2" not in shown
     assert "a" * 40 not in shown
+
+
+@pytest.mark.parametrize("hosts", ["https://gateway", "gateway:8000", "a b", "-x", "*"])
+def test_an_allowed_host_is_a_name_and_no_more(hosts: str) -> None:
+    """GATEWAY_ALLOWED_HOSTS is compared with the Host header, less its port."""
+    assert "GATEWAY_ALLOWED_HOSTS" in _problems(GATEWAY_ALLOWED_HOSTS=hosts)
+
+
+def test_allowed_hosts_are_lower_case(tmp_path: Path) -> None:
+    """Host names are compared without regard to case."""
+    environ = {"GATEWAY_ALLOWED_HOSTS": "Gateway, [FD00::5],192.168.1.5", "GATEWAY_DATA_DIR": str(tmp_path)}
+    assert Settings.from_environment(environ).allowed_hosts == ("gateway", "[fd00::5]", "192.168.1.5")

@@ -41,7 +41,7 @@ def _app(origins: tuple[str, ...] = ()) -> ASGIApp:
         ]
     )
     cors = SurfaceCors(router, public_url=PUBLIC, origins=origins)
-    return RequestBoundary(HostCheck(cors, PUBLIC), Metrics())
+    return RequestBoundary(HostCheck(cors, PUBLIC, allowed=("gateway", "192.168.1.5", "[fd00::5]")), Metrics())
 
 
 def _http(app: ASGIApp, base: str = PUBLIC) -> httpx2.AsyncClient:
@@ -105,12 +105,37 @@ async def test_a_foreign_host_is_misdirected(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["tools.example.com", "TOOLS.example.com:443", "127.0.0.1:8000", "localhost", "[::1]:80"]
+    "host",
+    [
+        "tools.example.com",
+        "TOOLS.example.com:443",
+        "127.0.0.1:8000",
+        "localhost",
+        "[::1]:80",
+        "host.docker.internal:8000",
+        "Gateway:8000",
+        "192.168.1.5:8000",
+        "[fd00::5]:8000",
+        "[fd00::5]",
+    ],
 )
-async def test_our_host_and_loopback_names_are_served(host: str) -> None:
-    """The Host check lets a local probe and the public name in."""
+async def test_our_host_loopback_and_allowed_names_are_served(host: str) -> None:
+    """The Host check lets a local probe, the public name, containers of this machine and what the operator allows in."""
     async with _http(_app()) as http:
         assert (await http.get("/mcp", headers={"Host": host})).status_code == 200
+
+
+async def test_a_foreign_host_is_refused_in_the_shape_of_its_surface() -> None:
+    """Contract, Errors: a client reads the reason, and the operator learns which setting to use."""
+    async with _http(_app(), "https://10.1.2.3:8000") as http:
+        mcp, chat, token, page = [
+            (await http.get(path)).json() for path in ("/mcp", "/v1/models", "/oauth/token", "/sign-in")
+        ]
+    assert (mcp["jsonrpc"], mcp["id"], mcp["error"]["code"]) == ("2.0", None, -32600)
+    assert (chat["error"]["type"], chat["error"]["code"]) == ("invalid_request_error", "misdirected_request")
+    assert token["error"] == "invalid_request"
+    for sentence in (mcp["error"]["message"], chat["error"]["message"], token["error_description"], page["error"]):
+        assert "GATEWAY_ALLOWED_HOSTS" in sentence
 
 
 async def test_a_crash_is_a_clean_error_of_its_surface() -> None:
