@@ -120,7 +120,7 @@ async def test_a_foreign_host_is_misdirected(host: str) -> None:
     ],
 )
 async def test_our_host_loopback_and_allowed_names_are_served(host: str) -> None:
-    """The Host check lets a local probe, the public name, containers of this machine and what the operator allows in."""
+    """The Host check lets in a local probe, the public name, this machine's containers and what the operator allows."""
     async with _http(_app()) as http:
         assert (await http.get("/mcp", headers={"Host": host})).status_code == 200
 
