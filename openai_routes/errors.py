@@ -112,7 +112,7 @@ class ProviderUnreachable(ChatError):
 
 @dataclass(eq=False)
 class ProviderTimedOut(ChatError):
-    """The provider sent nothing for `seconds`."""
+    """The provider kept us waiting for `seconds`."""
 
     provider: str
     seconds: float
@@ -246,7 +246,7 @@ _TABLE: Final[dict[type[domain.GatewayError], Callable[[Any], WireError]]] = {
         f"The provider '{e.provider}' cannot be reached: {e.fault}.", code="provider_unreachable"
     ),
     ProviderTimedOut: lambda e: _backend(
-        f"The provider '{e.provider}' sent nothing for {e.seconds:g} s.", status=504, code="provider_timeout"
+        f"The provider '{e.provider}' kept us waiting for {e.seconds:g} s.", status=504, code="provider_timeout"
     ),
     ProviderRefusedCredentials: lambda e: _backend(
         f"The provider '{e.provider}' refused the gateway's credentials (status {e.status}).",
@@ -301,7 +301,7 @@ _TABLE: Final[dict[type[domain.GatewayError], Callable[[Any], WireError]]] = {
     domain.ReplyBroken: lambda e: _backend(f"The host '{e.host}' answered wrongly: {e.fault}."),
     domain.ReplyTooLarge: lambda e: _backend(f"The host '{e.host}' answered with more than {e.limit} bytes."),
     domain.ReplyTimedOut: lambda e: _backend(
-        f"The host '{e.host}' sent nothing for {e.seconds:g} s.", status=504, code="backend_timeout"
+        f"The host '{e.host}' kept us waiting for {e.seconds:g} s.", status=504, code="backend_timeout"
     ),
     domain.FetchFailed: lambda e: _backend(f"The host '{e.host}' could not be reached: {e.fault}."),
     domain.GatewayError: lambda _: WireError(

@@ -225,7 +225,7 @@ class ReplyTooLarge(EgressError):
 
 @dataclass(eq=False)
 class ReplyTimedOut(EgressError):
-    """The other side sent nothing for `seconds`."""
+    """The other side kept us waiting for `seconds`."""
 
     host: str
     seconds: float

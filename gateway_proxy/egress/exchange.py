@@ -61,7 +61,7 @@ class Reply(Protocol):
         """
 
     async def read(self, *, limit: int, timeout: float) -> bytes:
-        """The whole body, at most `limit` bytes, waiting at most `timeout` seconds for each piece.
+        """The whole body, at most `limit` bytes, within `timeout` seconds however it dribbles in.
 
         Raises:
             ReplyTooLarge, ReplyTimedOut, ReplyBroken: As said.

@@ -82,7 +82,7 @@ class Http1Reply:
         while not self.has_head:
             if self._error is not None:
                 raise self._error
-            await self._wait(timeout)
+            await self._wait(timeout, self._loop.time() + timeout)
 
     async def read_chunk(self, *, timeout: float) -> bytes | None:
         """See `egress.exchange.Reply`."""
@@ -92,7 +92,7 @@ class Http1Reply:
                 return None
             if self._error is not None:
                 raise self._error
-            await self._wait(timeout)
+            await self._wait(timeout, self._loop.time() + timeout)
         if len(self._chunks) == 1:
             chunk = self._chunks.popleft()
         else:  # what came together goes on together
@@ -113,7 +113,13 @@ class Http1Reply:
             return body
         parts: list[bytes] = []
         size = 0
-        while (chunk := await self.read_chunk(timeout=timeout)) is not None:
+        ends_at = self._loop.time() + timeout
+        while True:
+            while not self._chunks and not self.is_complete and self._error is None:
+                await self._wait(timeout, ends_at)
+            chunk = await self.read_chunk(timeout=timeout)  # which has nothing to wait for
+            if chunk is None:
+                break
             size += len(chunk)
             if size > limit:
                 raise ReplyTooLarge(self._host, limit)
@@ -171,11 +177,11 @@ class Http1Reply:
         if waiter is not None and not waiter.done():
             waiter.set_exception(ReplyTimedOut(self._host, self._timeout))
 
-    def _wait(self, timeout: float) -> asyncio.Future[None]:
-        """Done when anything comes."""
+    def _wait(self, timeout: float, ends_at: float) -> asyncio.Future[None]:
+        """Done when anything comes; fails at `ends_at`, when `timeout` seconds have passed in all."""
         waiter = self._waiter = self._loop.create_future()
         self._timeout = timeout
-        self._alarms.set(self, self._loop.time() + timeout)
+        self._alarms.set(self, ends_at)
         return waiter
 
     def _release(self) -> None:

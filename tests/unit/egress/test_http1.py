@@ -187,6 +187,25 @@ async def test_a_time_out_counts_from_the_last_piece() -> None:
     await reply.close()
 
 
+async def test_a_whole_body_has_one_time_however_it_dribbles_in() -> None:
+    """security.md F7: one byte per second; a call ends within its own time, and not after a day."""
+    loop = asyncio.get_running_loop()
+    reply = Http1Reply(Still(), "name.test", loop, Alarms())
+
+    async def dribble() -> None:
+        while True:
+            reply.append(b"x")
+            await asyncio.sleep(0.02)
+
+    dribbling = asyncio.create_task(dribble())
+    async with asyncio.timeout(5):
+        with pytest.raises(ReplyTimedOut) as caught:
+            await reply.read(limit=10_000, timeout=0.2)
+    assert caught.value.seconds == 0.2
+    dribbling.cancel()
+    await reply.close()
+
+
 async def test_pieces_that_came_together_are_read_together() -> None:
     """performance.md: one read of the provider is one write to the client."""
     reply = Http1Reply(Still(), "name.test", asyncio.get_running_loop(), Alarms())
