@@ -25,10 +25,12 @@ from gateway_proxy.backends.envelope import (
 )
 from gateway_proxy.backends.log_levels import EVERYTHING, rank_of
 from gateway_proxy.backends.messages import Announcement
+from gateway_proxy.backends.pace import Pace
 from gateway_proxy.backends.replies import SessionExpired, check_reply
 from gateway_proxy.backends.splice import UpstreamRequest
 from gateway_proxy.backends.sse import EventTooLarge, SseParser
 from gateway_proxy.backends.upstream_session import Era, UpstreamSession
+from gateway_proxy.backends.waiting import Waiting
 from gateway_proxy.domain.errors import BackendMisbehaved, EgressError, RelayError, StorageUnavailable
 from gateway_proxy.egress.exchange import Reply
 from gateway_proxy.telemetry.logs import get_log
@@ -36,12 +38,13 @@ from gateway_proxy.telemetry.logs import get_log
 log = get_log(__name__)
 
 EVENT_LIMIT: Final = 1024 * 1024
+RATE: Final = 512 * 1024  # of what is announced, in bytes a second: 128 short messages, each of which goes to Redis
+AHEAD: Final = 4.0  # seconds of that at once, which is less than may wait for a reader
 SILENCE: Final = 600.0
 HEAD_TIMEOUT: Final = 30.0
 FIRST_PAUSE: Final = 1.0
 BRIEF: Final = 5.0
 LONGEST_PAUSE: Final = 60.0
-WAITING_LIMIT: Final = 1000
 LOOK_SECONDS: Final = 1.0
 UPDATED: Final = "notifications/resources/updated"
 _CHANGED: Final = "/list_changed"
@@ -77,25 +80,20 @@ class Listener:
     uris: Uris
     log_floor: int = EVERYTHING
     begun: asyncio.Event = field(default_factory=asyncio.Event)
-    waiting: asyncio.Queue[Announcement | None] = field(default_factory=lambda: asyncio.Queue(WAITING_LIMIT))
+    waiting: Waiting = field(default_factory=Waiting)
 
     def offer(self, announcement: Announcement, envelope: Envelope) -> None:
-        """Take it if it is for this one. Who does not keep up is told that it is over, rather than lose some."""
+        """Take it if it is for this one."""
         if announcement.method == UPDATED and not self._is_subscribed(envelope.params):
             return
         if announcement.method == "notifications/message" and rank_of(envelope.params) < self.log_floor:
             return
-        try:
-            self.waiting.put_nowait(announcement)
-        except asyncio.QueueFull:
-            self.end()
+        self.waiting.put(announcement)
 
     def end(self) -> None:
         """Nothing more will come."""
         self.begun.set()
-        while self.waiting.full():
-            self.waiting.get_nowait()
-        self.waiting.put_nowait(None)
+        self.waiting.end()
 
     def _is_subscribed(self, params: Raw) -> bool:
         """Servers may name a part of what was subscribed to (2025-11-25, Resources, Subscriptions)."""
@@ -143,7 +141,7 @@ class Ear:
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="ear")
         try:
-            while (announcement := await listener.waiting.get()) is not None:
+            while (announcement := await listener.waiting.take()) is not None:
                 yield announcement
         finally:
             self._listeners.discard(listener)
@@ -222,11 +220,13 @@ class Ear:
         self._is_open = True
         self._tell_begun()
         try:
-            parser = SseParser(EVENT_LIMIT)
+            parser, pace = SseParser(EVENT_LIMIT), Pace(rate=RATE, ahead=AHEAD)
             while (chunk := await reply.read_chunk(timeout=SILENCE)) is not None:
                 for event in parser.feed(chunk):
                     for envelope in read_envelopes(event):
                         self._take(session, envelope)
+                    if pace.count(len(event)):
+                        await pace.rest()
         finally:
             self._is_open = False
             session.under_way -= 1

@@ -35,6 +35,7 @@ from gateway_proxy.backends.messages import (
     UpstreamMessage,
     Withdrawal,
 )
+from gateway_proxy.backends.pace import Pace
 from gateway_proxy.backends.sse import EventTooLarge, SseParser
 from gateway_proxy.backends.upstream_session import Era, UpstreamSession
 from gateway_proxy.domain.errors import BackendMisbehaved, BackendTimeout, EgressError, RelayError, ResultTooLarge
@@ -45,6 +46,8 @@ STREAM_LIMIT: Final = 64 * 1024 * 1024
 MAX_RESUMES: Final = 100
 MAX_SERVER_REQUESTS: Final = 100
 FIRST_RETRY: Final = 1.0
+RATE: Final = 4 * 1024 * 1024  # of what comes before the outcome, in bytes a second: 1,024 short messages
+AHEAD: Final = 1.0  # seconds of that at once
 _REFUSED: Final = b'"error":{"code":-32601,"message":"The client does not support this request."}'
 _CHANGED: Final = "/list_changed"
 _MODERN: Final = Era.MODERN
@@ -64,6 +67,7 @@ class Exchange:
         "_is_paused",
         "_log_floor",
         "_on_change",
+        "_pace",
         "_parser",
         "_passes_on",
         "_progress_token",
@@ -119,6 +123,7 @@ class Exchange:
             content_type = (content_type or "").partition(";")[0].strip().lower()
         self._content_type = content_type
         self._parser = SseParser(RESULT_LIMIT) if content_type == "text/event-stream" else None
+        self._pace: Pace | None = None
 
     async def receive(self) -> UpstreamMessage:
         """The next message that concerns the caller.
@@ -139,13 +144,23 @@ class Exchange:
     async def _receive(self) -> UpstreamMessage:
         while True:
             while self._queue:
-                message = self._take(self._queue.popleft())
+                envelope = self._queue.popleft()
+                if envelope.method:
+                    await self._keep_pace(envelope)
+                message = self._take(envelope)
                 if message is not None:
                     return message
             if self._parser is None:
                 await self._read_json()
             elif await self._read_more(self._parser):
                 return Pause()
+
+    async def _keep_pace(self, envelope: Envelope) -> None:
+        """Before what comes in front of the outcome: however much it is, others have their turn in between."""
+        pace = self._pace = self._pace or Pace(rate=RATE, ahead=AHEAD)
+        if pace.count(len(envelope.params)):
+            await pace.rest()
+            self._deadline.left(self._session.backend_name)
 
     def _count(self, error: RelayError) -> None:
         """Neither a large result nor a client that does not answer is a fault of the backend."""

@@ -13,6 +13,7 @@ from typing import Final
 from gateway_proxy.backends.ear import Uris
 from gateway_proxy.backends.messages import BEGUN, Announcement
 from gateway_proxy.backends.upstreams import Upstreams
+from gateway_proxy.backends.waiting import Waiting
 from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.errors import StorageUnavailable
 from gateway_proxy.domain.tenant import TenantContext
@@ -24,7 +25,6 @@ log = get_log(__name__)
 
 LOOK_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 60.0
-WAITING_LIMIT: Final = 1000
 BEGIN_SECONDS: Final = 2.0
 
 
@@ -66,7 +66,7 @@ class _Gathering:
     """One caller's announcements: a task per backend, and the queue they come together in."""
 
     def __init__(self, catalog: Catalog, upstreams: Upstreams, ctx: TenantContext, caller: Caller, uris: Uris) -> None:
-        self._waiting: asyncio.Queue[Announcement | None] = asyncio.Queue()
+        self._waiting = Waiting()
         self._changes_waiting: set[str] = set()
         self._catalog = catalog
         self._upstreams = upstreams
@@ -79,7 +79,7 @@ class _Gathering:
 
     async def take(self) -> Announcement | None:
         """The next announcement; None when the reader was too slow."""
-        announcement = await self._waiting.get()
+        announcement = await self._waiting.take()
         if announcement is not None:
             self._changes_waiting.discard(announcement.method)
         return announcement
@@ -88,7 +88,7 @@ class _Gathering:
         """A list is another one. Changes of the same list that nobody has read of yet are one."""
         if method not in self._changes_waiting:
             self._changes_waiting.add(method)
-            self._put(Announcement(method))
+            self._waiting.put(Announcement(method))
 
     async def wait_until_begun(self) -> None:
         """Until the backends that the tenant has are listened to; a slow one is not waited for longer than that."""
@@ -138,9 +138,5 @@ class _Gathering:
             async with aclosing(heard) as announcements:
                 async for announcement in announcements:
                     if not announcement.method.endswith("/list_changed"):
-                        self._put(announcement)
+                        self._waiting.put(announcement)
             await asyncio.sleep(AGAIN_SECONDS)
-
-    def _put(self, announcement: Announcement) -> None:
-        is_full = self._waiting.qsize() >= WAITING_LIMIT
-        self._waiting.put_nowait(None if is_full else announcement)

@@ -14,6 +14,7 @@ KEEP_SECONDS: Final = 300.0
 """How long a log is kept after the last message or reader."""
 
 MAX_MESSAGES: Final = 1000
+LOG_BYTES: Final = 16 * 1024 * 1024
 """Older messages of a log make room; a client that has missed as many starts anew."""
 
 FIRST: Final = "0-0"

@@ -10,6 +10,7 @@ from gateway_proxy.domain.clock import Clock
 from gateway_proxy.sessions.event_log import (
     FIRST,
     KEEP_SECONDS,
+    LOG_BYTES,
     MAX_MESSAGES,
     LogEntry,
     LogName,
@@ -84,7 +85,7 @@ class MemoryEventLog:
         log.entries.append(entry)
         log.newest = entry.position
         self._grow(log, len(entry.message))
-        while len(log.entries) > MAX_MESSAGES:
+        while len(log.entries) > MAX_MESSAGES or (log.size > LOG_BYTES and len(log.entries) > 1):
             self._grow(log, -len(log.entries.popleft().message))
         while self._size > MAX_BYTES and len(self._logs) > 1:
             self._forget(next(iter(self._logs)))

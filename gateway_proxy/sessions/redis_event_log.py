@@ -16,6 +16,7 @@ from redis.exceptions import ResponseError
 from gateway_proxy.sessions.event_log import (
     FIRST,
     KEEP_SECONDS,
+    LOG_BYTES,
     MAX_MESSAGES,
     LogEntry,
     LogName,
@@ -68,7 +69,7 @@ class RedisEventLog:
         key = _key_of(name)
         async with reachable():
             added = await self._redis.xadd(
-                key, {MESSAGE: message}, nomkstream=True, maxlen=MAX_MESSAGES, approximate=True
+                key, {MESSAGE: message}, nomkstream=True, maxlen=_entries_like(message), approximate=True
             )
             if added is not None:
                 batch = self._redis.pipeline(transaction=False)
@@ -101,6 +102,11 @@ class RedisEventLog:
 
     def watching(self, name: LogName) -> AbstractContextManager[asyncio.Event]:
         return self._watchers.watching(_key_of(name))
+
+
+def _entries_like(message: bytes) -> int:
+    """How many entries a log may keep that gets one of this size: Redis counts entries, we mind the bytes as well."""
+    return min(MAX_MESSAGES, LOG_BYTES // max(1, len(message)))
 
 
 def _entry_of(position: str, fields: dict[bytes, bytes]) -> LogEntry:

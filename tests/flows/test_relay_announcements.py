@@ -12,6 +12,7 @@ import pytest
 from msgspec import structs
 
 from gateway_proxy.backends import ear as ear_room
+from gateway_proxy.backends import waiting as waiting_room
 from gateway_proxy.backends.messages import BEGUN, Announcement
 from gateway_proxy.router import announcements as announcements_room
 from gateway_proxy.router.announcements import Announcements
@@ -97,6 +98,25 @@ def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ear_room, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(ear_room, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(announcements_room, "LOOK_SECONDS", 0.02)
+
+
+async def test_much_that_is_said_at_once_is_heard_by_a_reader_who_keeps_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """security.md F7: the backend is read no faster than a reader can follow."""
+    monkeypatch.setattr(waiting_room, "WAITING_LIMIT", 250)
+    monkeypatch.setattr(ear_room, "RATE", 1000 * 4096)
+    monkeypatch.setattr(ear_room, "AHEAD", 0.1)
+    backend = demo_backend()
+
+    async def bursts(http: Http) -> None:
+        event = json.dumps({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "error"}}).encode()
+        await http.stream(b"data: %b\n\n" % event * 500)
+        await http.until_gone()
+
+    backend.handlers["GET"] = bursts
+    async with serve(backend) as url, open_relay([http_backend(url)]) as relay:
+        await relay.names()
+        async with listening(relay) as take:
+            assert [(await take()).method for _ in range(500)] == ["notifications/message"] * 500
 
 
 @pytest.mark.parametrize("modern", [False, True])

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from gateway_proxy.backends import exchange as exchange_room
 from gateway_proxy.backends.breaker import FAILURES, FIRST_PAUSE
 from gateway_proxy.domain.errors import (
     BackendMisbehaved,
@@ -226,8 +227,9 @@ async def test_progress_gives_a_call_its_time_again_but_not_for_ever() -> None:
             await _read_on(messages, relay.clock)
 
 
-async def test_an_endless_stream_ends_with_the_call_and_not_with_the_memory() -> None:
+async def test_an_endless_stream_ends_with_the_call_and_not_with_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """security.md F7: endless SSE."""
+    monkeypatch.setattr(exchange_room, "STREAM_LIMIT", 2 * 1024 * 1024)
 
     async def endless(http: Http) -> None:
         note = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "x" * 60_000}}
@@ -238,6 +240,34 @@ async def test_an_endless_stream_ends_with_the_call_and_not_with_the_memory() ->
         with pytest.raises(ResultTooLarge):
             async for _ in relay.calls.call(make_context(), LEGACY, name="calc__endless", params=b'{"name":"x"}'):
                 pass
+
+
+async def test_a_backend_that_talks_without_end_leaves_others_their_turn() -> None:
+    """security.md F7: others' calls go on; what comes in one piece is not dealt with in one piece."""
+
+    async def chatty(http: Http) -> None:
+        note = {"progressToken": http.token, "progress": 1}
+        event = json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": note}).encode()
+        await http.stream(b"data: %b\n\n" % event * 500)
+        await http.result(text("done"))
+
+    received = longest = seen = 0
+
+    async def others() -> None:
+        nonlocal seen
+        while True:
+            seen = received
+            await asyncio.sleep(0)
+
+    async with serve(McpBackend(tools={"chatty": chatty})) as url, open_relay([http_backend(url)]) as relay:
+        params = b'{"name":"x","_meta":{"progressToken":1}}'
+        turns = asyncio.create_task(others())
+        async for _ in relay.calls.call(make_context(), LEGACY, name="calc__chatty", params=params):
+            received += 1
+            longest = max(longest, received - seen)
+        turns.cancel()
+    assert received == 501
+    assert longest <= 64
 
 
 async def test_a_backend_that_asks_without_end_is_cut() -> None:

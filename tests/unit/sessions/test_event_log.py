@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from gateway_proxy.domain.errors import StorageUnavailable
-from gateway_proxy.sessions.event_log import FIRST, KEEP_SECONDS, MAX_MESSAGES, EventLog, LogName
+from gateway_proxy.sessions.event_log import FIRST, KEEP_SECONDS, LOG_BYTES, MAX_MESSAGES, EventLog, LogName
 from gateway_proxy.sessions.memory_event_log import MemoryEventLog
 from gateway_proxy.sessions.redis_event_log import RedisEventLog
 from gateway_proxy.storage.redis.client import open_redis
@@ -109,6 +109,16 @@ async def test_a_log_is_capped_and_the_oldest_make_room(open_log: Open) -> None:
         count, after = count + len(entries), entries[-1].position
     assert count <= MAX_MESSAGES + 200  # Redis trims by whole nodes
     assert after == f"{MAX_MESSAGES + 299}-0"
+
+
+async def test_a_log_is_capped_in_bytes_too(open_log: Open) -> None:
+    """security.md F7: a backend that announces a mebibyte each time must not fill Redis, or our memory."""
+    log = await open_log()
+    start = await log.open(SESSION)
+    large = b"x" * (LOG_BYTES // 8)
+    for _ in range(20):
+        await log.tell(SESSION, large)
+    assert 0 < sum(bool(entry.message) for entry in await log.read(SESSION, after=start)) <= 8
 
 
 async def test_a_log_in_memory_ends_after_a_while(clock: FakeClock) -> None:
