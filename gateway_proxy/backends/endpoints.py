@@ -46,9 +46,9 @@ class Endpoints:
         if url is None:
             raise BackendUnavailable(backend.name, None, "its definition has no url")
         try:
-            path = parse_target(url).path
+            target = parse_target(url)
             headers = credential_headers(backend) if with_credentials else RequestHeaders(_OURS)
-            return Endpoint(self._http_of(backend, url), path, headers)
+            return Endpoint(self._http_of(backend, url), target.path, headers, target=target)
         except AddressForbidden as error:
             raise relay_error(backend.name, error, seconds=0) from None
         except ValueError as error:

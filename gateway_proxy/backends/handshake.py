@@ -18,6 +18,7 @@ from gateway_proxy.backends.upstream_session import Aside, Endpoint, Minter, Ups
 from gateway_proxy.domain.errors import BackendMisbehaved, BackendUnavailable, EgressError
 from gateway_proxy.domain.session import UpstreamSessionRecord
 from gateway_proxy.egress.exchange import Reply
+from gateway_proxy.egress.same_origin import send_within_origin
 
 HANDSHAKE_TIMEOUT: Final = 30.0
 PROBE_TIMEOUT: Final = 5.0
@@ -53,9 +54,12 @@ class _Discovered(msgspec.Struct):
     supportedVersions: list[str]  # noqa: N815 - the name on the wire
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Handshake:
-    """Opens sessions with one backend at one endpoint."""
+    """Opens a session with one backend at one endpoint.
+
+    `moved_to` is the path to which the backend redirects on its own origin; the session stays there.
+    """
 
     backend: str
     endpoint: Endpoint
@@ -64,6 +68,7 @@ class Handshake:
     client_info: bytes
     minter: Minter
     aside: Aside
+    moved_to: str | None = None
 
     async def open(self) -> UpstreamSession:
         """The legacy handshake, else the modern one for a backend that says it needs it; only that if `key` wants it.
@@ -156,7 +161,12 @@ class Handshake:
         headers = self.endpoint.headers.plus(
             ("content-type", "application/json"), ("accept", "application/json, text/event-stream"), *extra
         )
-        return await self.endpoint.http.send("POST", self.endpoint.path, headers, message, timeout=HANDSHAKE_TIMEOUT)
+        http, path, target = self.endpoint.http, self.endpoint.path, self.endpoint.target
+        if target is None or self.moved_to is not None:
+            return await http.send("POST", self.moved_to or path, headers, message, timeout=HANDSHAKE_TIMEOUT)
+        reply, found = await send_within_origin(http, "POST", target, headers, message, timeout=HANDSHAKE_TIMEOUT)
+        self.moved_to = found.path if found is not target else None
+        return reply
 
     async def _read_response(self, reply: Reply, request_id: bytes) -> bytes | Failure:
         """The result of a handshake request, whichever way it came; what else is on its stream does not matter yet."""
@@ -201,5 +211,5 @@ class Handshake:
             raise BackendMisbehaved(self.backend, "its answer to the handshake is malformed") from None
 
     def _build(self, session_id: str | None, version: str, result: bytes) -> UpstreamSession:
-        record = UpstreamSessionRecord(self.key.digest, session_id, version, result)
+        record = UpstreamSessionRecord(self.key.digest, session_id, version, result, self.moved_to)
         return build_session(self.key, self.backend, self.endpoint, record, self.minter, self.aside)

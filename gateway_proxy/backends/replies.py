@@ -49,7 +49,9 @@ async def check_reply(reply: Reply, backend: str, *, has_session: bool) -> Failu
     if status >= 500 or status == 429:
         raise BackendUnavailable(backend, retry_after, refusal or f"it answered with status {status}")
     if 300 <= status < 400:
-        raise BackendMisbehaved(backend, "it answered with a redirect, and redirects are not followed")
+        raise BackendMisbehaved(
+            backend, f"it answered with redirect {status}, which is not followed: write as its url where that leads"
+        )
     raise BackendMisbehaved(backend, f"it answered with status {status}")
 
 

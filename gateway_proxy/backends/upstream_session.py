@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from gateway_proxy.domain.errors import EgressError
 from gateway_proxy.domain.ids import new_id
 from gateway_proxy.domain.session import UpstreamSessionRecord
 from gateway_proxy.egress.exchange import Http, Reply, RequestHeaders
+from gateway_proxy.egress.origin import Target
 
 ASIDE_TIMEOUT: Final = 5.0
 ASIDE_LIMIT: Final = 64 * 1024
@@ -33,6 +34,7 @@ class Endpoint:
 
     `ends_by_closing` says that a closed request is a cancelled one there (the runner, and every modern backend).
     `instance` is which life of a child of the runner it is, which stands for a session where the era has none.
+    `target` is the URL in parts, for what is not hosted by the runner.
     """
 
     http: Http
@@ -40,6 +42,7 @@ class Endpoint:
     headers: RequestHeaders
     ends_by_closing: bool = False
     instance: str | None = None
+    target: Target | None = None
 
 
 class Minter:
@@ -173,7 +176,7 @@ def build_session(
     return UpstreamSession(
         key=key,
         backend_name=backend_name,
-        endpoint=endpoint,
+        endpoint=endpoint if record.path is None else replace(endpoint, path=record.path),
         record=record,
         era=era,
         headers=endpoint.headers.plus(*extra),

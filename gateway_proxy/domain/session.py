@@ -24,9 +24,13 @@ class SessionRecord:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSessionRecord:
-    """A session that we hold with a backend, shared by all workers: its id there and what it said on initialize."""
+    """A session that we hold with a backend, shared by all workers: its id there and what it said on initialize.
+
+    `path` is where the backend sent us on its own origin; None when it is served where its definition says.
+    """
 
     key: str
     session_id: str | None
     protocol_version: str
     initialize_result_json: bytes
+    path: str | None = None

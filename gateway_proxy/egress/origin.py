@@ -37,6 +37,11 @@ class Target:
         """`host:port` with the port always there, the form that an allowance is compared in."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def url(self) -> str:
+        """The whole, with its port."""
+        return f"{self.scheme}://{self.host_port}{self.path}"
+
 
 @dataclass(frozen=True, slots=True)
 class PinnedOrigin:

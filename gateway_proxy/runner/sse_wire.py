@@ -1,8 +1,9 @@
 """The wire to an HTTP+SSE server (the transport deprecated in MCP 2025-03-26): one event stream in, POSTs out.
 
 Imported when the first such backend is opened. It connects only to addresses that the gateway's egress guard checked
-(`connect_to`), or, without them, to what the guard allows anybody: public addresses. Redirects are not followed, and
-the endpoint that the server names must be of the same origin, or the server could point our POSTs elsewhere.
+(`connect_to`), or, without them, to what the guard allows anybody: public addresses. Redirects are followed only for
+the stream and within its origin, and the endpoint that the server names must be of the same origin, or the server could
+point our POSTs elsewhere.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from gateway_proxy.egress.exchange import Http, Reply, RequestHeaders
 from gateway_proxy.egress.guard import EgressGuard
 from gateway_proxy.egress.origin import PinnedOrigin, Target, parse_target
 from gateway_proxy.egress.pinned_http import open_pinned
+from gateway_proxy.egress.same_origin import send_within_origin
 from gateway_proxy.runner import envelope as jsonrpc
 from gateway_proxy.runner.errors import SpecInvalid, StartFailed, WireClosed
 from gateway_proxy.runner.framing import Oversized
@@ -70,9 +72,9 @@ class SseWire:
             async with asyncio.timeout(self._spec.start_timeout):
                 origin = await self._pin()
                 self._http = open_pinned(origin)
-                reply = await self._open_stream(origin)
+                reply, target = await self._open_stream(origin)
                 named: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
-                self._reading = asyncio.create_task(self._read(reply, origin.target, named))
+                self._reading = asyncio.create_task(self._read(reply, target, named))
                 self._endpoint = await named
         except TimeoutError:
             await self.stop()
@@ -151,10 +153,10 @@ class SseWire:
             return await EgressGuard().resolve(self._spec.url)
         return PinnedOrigin(parse_target(self._spec.url), tuple(self._spec.connect_to))
 
-    async def _open_stream(self, origin: PinnedOrigin) -> Reply:
+    async def _open_stream(self, origin: PinnedOrigin) -> tuple[Reply, Target]:
         assert self._http is not None
-        reply = await self._http.send(
-            "GET", origin.target.path, self._get_headers, b"", timeout=self._spec.start_timeout
+        reply, target = await send_within_origin(
+            self._http, "GET", origin.target, self._get_headers, b"", timeout=self._spec.start_timeout
         )
         if reply.status != 200:
             status = reply.status
@@ -163,7 +165,7 @@ class SseWire:
         if not (reply.header("content-type") or "").lower().startswith("text/event-stream"):
             await reply.close()
             raise StartFailed("it answered something else than an event stream")
-        return reply
+        return reply, target
 
     async def _read(self, reply: Reply, target: Target, named: "asyncio.Future[Target]") -> None:
         """Read events until the stream ends, however it ends."""
@@ -186,7 +188,7 @@ class SseWire:
 
     def _take_event(self, event: Event, target: Target, named: "asyncio.Future[Target]") -> None:
         if event.name == "endpoint" and isinstance(event.data, bytes) and not named.done():
-            named.set_result(_endpoint(self._spec.url or "", event.data, target))
+            named.set_result(_endpoint(event.data, target))
         elif event.name == "message" and event.data:
             line = event.data
             self._on_line(jsonrpc.flatten(line) if isinstance(line, bytes) else line)
@@ -216,14 +218,14 @@ def _headers(spec: LaunchSpec, own: tuple[str, str]) -> RequestHeaders:
         raise SpecInvalid("headers", "names and values that HTTP allows, and none of our own") from error
 
 
-def _endpoint(url: str, data: bytes, target: Target) -> Target:
+def _endpoint(data: bytes, target: Target) -> Target:
     """The endpoint that the server named, if it is of the stream's own origin.
 
     Raises:
         StartFailed: It is of another origin, or no URL.
     """
     try:
-        endpoint = parse_target(urljoin(url, data.decode("utf-8", "replace").strip()))
+        endpoint = parse_target(urljoin(target.url, data.decode("utf-8", "replace").strip()))
     except (AddressForbidden, ValueError) as error:
         raise StartFailed("the endpoint that it named is no URL") from error
     if (endpoint.scheme, endpoint.host_port) != (target.scheme, target.host_port):

@@ -102,6 +102,29 @@ async def test_a_lost_stream_ends_the_calls_and_the_next_put_opens_another(
     assert fresh.instance != hosted.instance
 
 
+async def test_the_stream_is_opened_where_the_server_redirects_on_its_own_origin(
+    http: httpx2.AsyncClient, backend_port: int
+) -> None:
+    """contract.md, GATEWAY_EGRESS_ALLOW: an SDK server answers 307 for the slash at the end of its path."""
+    spec = _spec(backend_port, url=f"http://127.0.0.1:{backend_port}/sse/", headers={"x-key": "k"})
+    hosted = await host(http, spec)
+    assert (await hosted.call("echo", text="hi")).text == "hi"
+    await http.delete(f"/children/{hosted.key}")
+
+
+async def test_the_endpoint_is_read_as_seen_from_where_the_stream_came(http: httpx2.AsyncClient) -> None:
+    """RFC 3986 §5.1.3: the base of a reference is the URI that was last used."""
+    moved = b"HTTP/1.1 308 M\r\nlocation: /b/sse\r\ncontent-length: 0\r\n\r\n"
+    refusal = b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n"
+    async with scripted_http(moved, _STREAM + b"event: endpoint\ndata: m\n\n", refusal) as server:
+        hosted = await host(http, _spec(server.port), initialize=False)
+        await hosted.post(call_message("x", request_id="q"))
+        assert [request.partition(b" HTTP")[0] for request in server.requests] == [
+            b"GET /sse", b"GET /b/sse", b"POST /b/m",
+        ]  # fmt: skip
+        await http.delete(f"/children/{hosted.key}")
+
+
 async def test_a_refused_message_is_an_error_for_its_call(http: httpx2.AsyncClient) -> None:
     """A POST that fails must not leave its caller waiting."""
     endpoint = _STREAM + b"event: endpoint\ndata: /m\n\n"
@@ -118,6 +141,7 @@ async def test_a_refused_message_is_an_error_for_its_call(http: httpx2.AsyncClie
     ("answer", "detail"),
     [
         (b"HTTP/1.1 302 F\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n", "status 302"),
+        (b"HTTP/1.1 307 F\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n", "status 307"),
         (b"HTTP/1.1 404 N\r\ncontent-length: 0\r\n\r\n", "status 404"),
         (b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\nhi", "something else than an event"),
         (_STREAM + b"event: endpoint\ndata: http://169.254.169.254/m\n\n", "of another origin"),
