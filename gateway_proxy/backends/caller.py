@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -13,6 +13,9 @@ SERVER_REQUESTS: Final = {
     "roots/list": "roots",
 }
 """Requests that a server may send to its client, and the capability under which the client declares each."""
+
+MODES: Final = ("form", "url")
+"""How a server may ask the user (2025-11-25, Elicitation). A client that names none of them has forms."""
 
 TASKS: Final = "io.modelcontextprotocol/tasks"
 """The extension whose results are asked for with methods that name no server."""
@@ -53,15 +56,48 @@ class Caller(msgspec.Struct, frozen=True):
         """What a backend may be told of the client's capabilities."""
         if len(self.capabilities_json) > MAX_CAPABILITIES:
             return Declared(NO_CAPABILITIES, frozenset())
-        return _read_declared(self.capabilities_json, self.relays_server_requests)
+        return read_declared(self.capabilities_json, self.relays_server_requests)
+
+
+class _Question(msgspec.Struct, rename="camel"):
+    """What tells one request of a method from another that needs more of the client."""
+
+    mode: str = "form"
+    tools: object = None
+    tool_choice: object = None
+
+
+_questions: Final = msgspec.json.Decoder(_Question)
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """Capabilities as a JSON object, in one spelling per meaning, and the server requests they allow."""
+    """Capabilities as a JSON object, in one spelling per meaning, and the server requests they allow.
+
+    `ways` are the modes in which the user can be asked, and `tools` when the model can be asked with tools.
+    """
 
     json: bytes
     methods: frozenset[str]
+    ways: frozenset[str] = frozenset()
+
+    def missing_for(self, method: str, params: bytes) -> dict[str, Any]:
+        """The capability that the client lacks to be asked this; nothing for requests that no capability is for."""
+        name = SERVER_REQUESTS.get(method)
+        way = None if name in (None, "roots") else _way_of(name == "elicitation", params)
+        if name is None or (method in self.methods and (way is None or way in self.ways)):
+            return {}
+        return {name: {} if way is None else {way: {}}}
+
+
+def _way_of(is_elicitation: bool, params: bytes) -> str | None:
+    try:
+        question = _questions.decode(params or b"{}")
+    except (msgspec.MsgspecError, RecursionError):
+        return None  # not as the specification has it; the client will say so
+    if is_elicitation:
+        return question.mode
+    return "tools" if question.tools or question.tool_choice else None
 
 
 NOTHING_DECLARED: Final = Declared(NO_CAPABILITIES, frozenset())
@@ -71,16 +107,30 @@ _encoder: Final = msgspec.json.Encoder(order="sorted")
 
 
 @lru_cache(maxsize=1024)
-def _read_declared(capabilities_json: bytes, relays: bool) -> Declared:
-    """Clients repeat the same few objects for ever; reading each once is a memo, not state."""
+def read_declared(capabilities_json: bytes, relays: bool) -> Declared:
+    """Clients repeat the same few objects for ever; reading each once is a memo, not state. A null declares nothing."""
     try:
         declared = _fields.decode(capabilities_json or NO_CAPABILITIES)
     except (msgspec.DecodeError, RecursionError):
         return NOTHING_DECLARED
+    declared = {name: value for name, value in declared.items() if value is not None}
     if not relays:
         declared = {name: value for name, value in declared.items() if name not in SERVER_REQUESTS.values()}
     methods = frozenset(method for method, capability in SERVER_REQUESTS.items() if capability in declared)
-    return Declared(_encoder.encode(declared), methods)
+    return Declared(_encoder.encode(declared), methods, _read_ways(declared))
+
+
+def _read_ways(declared: dict[str, object]) -> frozenset[str]:
+    ways = set()
+    if "elicitation" in declared:
+        ways = {mode for mode in MODES if _has(declared["elicitation"], mode)} or {"form"}
+    if _has(declared.get("sampling"), "tools"):
+        ways.add("tools")
+    return frozenset(ways)
+
+
+def _has(capability: object, name: str) -> bool:
+    return isinstance(capability, dict) and capability.get(name) is not None
 
 
 @lru_cache(maxsize=1024)

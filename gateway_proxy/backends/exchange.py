@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Raw
 
 from gateway_proxy.backends.breaker import Breaker
+from gateway_proxy.backends.caller import Declared
 from gateway_proxy.backends.deadline import Deadline
 from gateway_proxy.backends.envelope import (
     Envelope,
@@ -49,6 +50,7 @@ FIRST_RETRY: Final = 1.0
 RATE: Final = 4 * 1024 * 1024  # of what comes before the outcome, in bytes a second: 1,024 short messages
 AHEAD: Final = 1.0  # seconds of that at once
 _REFUSED: Final = b'"error":{"code":-32601,"message":"The client does not support this request."}'
+_UNDECLARED: Final = b'"error":{"code":-32602,"message":"The client did not declare that it can be asked like this."}'
 _CHANGED: Final = "/list_changed"
 _MODERN: Final = Era.MODERN
 
@@ -57,11 +59,11 @@ class Exchange:
     """Ask `receive` until it gives a Result or a Failure, then `close`. Closing earlier cancels the call upstream."""
 
     __slots__ = (
-        "_allowed",
         "_asked",
         "_breaker",
         "_content_type",
         "_deadline",
+        "_declared",
         "_is_closed",
         "_is_done",
         "_is_paused",
@@ -87,14 +89,14 @@ class Exchange:
         request_id: bytes,
         *,
         progress_token: bytes,
-        allowed: frozenset[str],
+        declared: Declared,
         deadline: Deadline,
         breaker: Breaker,
         on_change: Callable[[str], None],
         log_floor: int = EVERYTHING,
         passes_on: bool = False,
     ) -> None:
-        """`allowed` are the server requests that the caller can answer; `on_change` hears of list_changed.
+        """`declared` says which server requests the caller can answer; `on_change` hears of list_changed.
 
         Log messages below the rank `log_floor` are not the caller's. With `passes_on` the caller gets notifications
         that we do not know, too: in the older era servers send what they like on the stream of a call.
@@ -106,7 +108,7 @@ class Exchange:
         self._reply = reply
         self._request_id = request_id
         self._progress_token = progress_token
-        self._allowed = allowed
+        self._declared = declared
         self._deadline = deadline
         self._breaker = breaker
         self._on_change = on_change
@@ -333,8 +335,10 @@ class Exchange:
         if envelope.method == "ping":
             self._session.aside.spawn(self._session.answer(request_id, b'"result":{}'))
             return None
-        if envelope.method not in self._allowed:
-            self._session.aside.spawn(self._session.answer(request_id, _REFUSED))
+        params = raw_bytes(envelope.params) if envelope.params else None
+        refusal = self._refusal(envelope.method, params)
+        if refusal is not None:
+            self._session.aside.spawn(self._session.answer(request_id, refusal))
             return None
         session = self._session
         unanswered = self._unanswered = self._unanswered or set()
@@ -345,8 +349,13 @@ class Exchange:
                 unanswered.discard(request_id)
                 session.aside.spawn(session.answer(request_id, one_line(outcome)))
 
-        params = raw_bytes(envelope.params) if envelope.params else None
         return ServerRequest(envelope.method, params, answer, request_id)
+
+    def _refusal(self, method: str, params: bytes | None) -> bytes | None:
+        """What a client would say that was asked what it did not declare (2025-11-25, Elicitation and Sampling)."""
+        if method not in self._declared.methods:
+            return _REFUSED
+        return _UNDECLARED if self._declared.missing_for(method, params or b"") else None
 
     def _misbehaved(self, fault: str) -> BackendMisbehaved:
         return BackendMisbehaved(self._session.backend_name, fault)

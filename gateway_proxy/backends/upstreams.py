@@ -314,7 +314,7 @@ class Upstreams:
             reply,
             request_id,
             progress_token=request.progress_token,
-            allowed=declared.methods,
+            declared=declared,
             deadline=deadline,
             breaker=breaker,
             on_change=on_change,

@@ -4,7 +4,6 @@ A backend's state is sealed, a client is asked nothing that it did not declare, 
 (a page that the user has to visit first) is asked like everything else.
 """
 
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +11,7 @@ import msgspec
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.mcp_endpoint import wire
 from gateway_proxy.mcp_endpoint.request_states import RequestStates, State
-from gateway_proxy.router.caller import SERVER_REQUESTS, Caller
+from gateway_proxy.router.caller import Caller, read_declared
 from gateway_proxy.router.messages import Failure, Result
 
 URL_ELICITATION_REQUIRED: Final = -32042
@@ -23,13 +22,9 @@ MAX_PAGES: Final = 16
 KEY: Final = "page-%d"
 
 
-class _Params(msgspec.Struct):
-    mode: str = "form"
-
-
 class _Asked(msgspec.Struct):
     method: str
-    params: _Params = msgspec.field(default_factory=_Params)
+    params: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Page(msgspec.Struct):
@@ -54,7 +49,6 @@ _asked: Final = msgspec.json.Decoder(dict[str, _Asked])
 _pages: Final = msgspec.json.Decoder(_Pages)
 _answers: Final = msgspec.json.Decoder(_Answer)
 _retries: Final = msgspec.json.Decoder(_Retry)
-_capabilities: Final = msgspec.json.Decoder(dict[str, object])
 
 
 def settle(
@@ -91,7 +85,7 @@ def _ask_for_pages(failure: Failure, caller: Caller, params: bytes) -> Result | 
         return Failure(wire.INTERNAL_ERROR, failure.message)
     if refused:
         return Failure(wire.UNAVAILABLE, "The server needs the user to visit a page, and the user does not want to")
-    if "url" not in _modes(caller.capabilities_json):
+    if "url" not in read_declared(caller.capabilities_json, relays=True).ways:
         return _lacking({"elicitation": {"url": {}}})
     asked = {
         KEY % number: {
@@ -114,32 +108,9 @@ def _missing(asked: bytes, caller: Caller) -> dict[str, Any]:
         questions = _asked.decode(asked).values()
     except msgspec.MsgspecError:
         return {}  # not as the specification has it; the client will say so
-    declared = _declared(caller.capabilities_json)
+    declared = read_declared(caller.capabilities_json, relays=True)
     missing: dict[str, Any] = {}
     for question in questions:
-        name = SERVER_REQUESTS.get(question.method)
-        if name == "elicitation":
-            if question.params.mode not in _modes(caller.capabilities_json):
-                missing.setdefault(name, {})[question.params.mode] = {}
-        elif name is not None and name not in declared:
-            missing[name] = {}
+        for name, ways in declared.missing_for(question.method, bytes(question.params)).items():
+            missing.setdefault(name, {}).update(ways)
     return missing
-
-
-@lru_cache(maxsize=1024)
-def _declared(capabilities: bytes) -> frozenset[str]:
-    """Clients repeat the same few objects for ever; reading each once is a memo, not state."""
-    try:
-        return frozenset(name for name, value in _capabilities.decode(capabilities).items() if value is not None)
-    except msgspec.MsgspecError:
-        return frozenset()
-
-
-@lru_cache(maxsize=1024)
-def _modes(capabilities: bytes) -> frozenset[str]:
-    """How the user can be asked; a client that does not say how has forms (2026-07-28, Elicitation)."""
-    if "elicitation" not in _declared(capabilities):
-        return frozenset()
-    elicitation = _capabilities.decode(capabilities)["elicitation"]
-    named = elicitation.keys() & {"form", "url"} if isinstance(elicitation, dict) else set()
-    return frozenset(named or {"form"})

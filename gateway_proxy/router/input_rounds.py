@@ -54,7 +54,7 @@ class InputRounds:
         self._backend = backend
         self._request = request
         self._start = start
-        self._methods = caller.declared().methods
+        self._declared = caller.declared()
         self._caller = caller
         self._count = 0
         self.final: Result | Failure = Failure(ANSWER_MISSING, "The rounds of input were not completed")
@@ -99,8 +99,9 @@ class InputRounds:
         if self._count > MAX_ROUNDS or len(questions) > MAX_QUESTIONS:
             raise BackendMisbehaved(self._backend.name, "it asked its client too many questions during one call")
         for question in questions.values():
-            if question.method not in self._methods:
-                data = msgspec.json.encode({"requiredCapabilities": {SERVER_REQUESTS.get(question.method, "?"): {}}})
+            missing = self._declared.missing_for(question.method, bytes(question.params))
+            if missing or question.method not in SERVER_REQUESTS:
+                data = msgspec.json.encode({"requiredCapabilities": missing or {"?": {}}})
                 words = f"The server needs a client that supports {question.method[:64]!r}"
                 return Failure(CAPABILITY_MISSING, words, data)
         return None

@@ -398,6 +398,44 @@ async def _answer_twice(request: ServerRequest) -> None:
     await request.answer(b'"result":{"action":"decline"}')
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "question", "code"),
+    [
+        ({"elicitation": {}}, ("elicitation/create", {"mode": "url"}), -32602),
+        ({"elicitation": {"form": {}, "url": None}}, ("elicitation/create", {"mode": "url"}), -32602),
+        ({"elicitation": {"url": {}}}, ("elicitation/create", {"requestedSchema": {}}), -32602),
+        ({"elicitation": {"url": {}}}, ("elicitation/create", {"mode": "url"}), None),
+        ({"elicitation": {"url": {}}}, ("elicitation/create", {"mode": 7}), None),
+        ({"elicitation": {}, "sampling": None}, ("sampling/createMessage", {}), -32601),
+        ({"sampling": {}}, ("sampling/createMessage", {"tools": [{"name": "t"}]}), -32602),
+        ({"sampling": {}}, ("sampling/createMessage", {"toolChoice": {"mode": "auto"}}), -32602),
+        ({"sampling": {}}, ("sampling/createMessage", {"tools": None}), None),
+        ({"sampling": {"tools": {}}}, ("sampling/createMessage", {"tools": [{"name": "t"}]}), None),
+    ],
+)
+async def test_a_client_is_not_asked_in_a_way_that_it_did_not_declare(
+    capabilities: Any, question: tuple[str, Any], code: int | None
+) -> None:
+    """2025-11-25, Elicitation: no mode that the client does not support; Sampling: tools only where declared."""
+    backend = McpBackend()
+
+    async def ask(http: Http) -> None:
+        await http.event({"jsonrpc": "2.0", "id": 77, "method": question[0], "params": question[1]})
+        answer = await backend.answers.get()
+        await http.result(text(json.dumps(answer.get("error", {}).get("code"))))
+
+    backend.tools["ask"] = ask
+    caller = structs.replace(RELAYING, capabilities_json=json.dumps(capabilities).encode())
+    found: list[RelayMessage] = []
+    async with serve(backend) as url, open_relay([http_backend(url)]) as relay:
+        async for message in relay.calls.call(make_context(), caller, name="calc__ask", params=b'{"name":"x"}'):
+            found.append(message)
+            if isinstance(message, ServerRequest):
+                await message.answer(b'"result":{}')
+    assert texts(found) == [json.dumps(code)]
+    assert any(isinstance(message, ServerRequest) for message in found) == (code is None)
+
+
 async def test_a_ping_of_the_backend_is_answered_by_us() -> None:
     """2025-11-25, Ping: the receiver MUST respond promptly."""
     backend = McpBackend()

@@ -31,6 +31,8 @@ def asking(method: str, **params: Any) -> Result:
         (asking("elicitation/create"), {"elicitation": {"url": {}}}, {"elicitation": {"form": {}}}),
         (asking("elicitation/create", mode="url"), {"elicitation": {}}, {"elicitation": {"url": {}}}),
         (asking("sampling/createMessage"), {"elicitation": {}, "sampling": None}, {"sampling": {}}),
+        (asking("elicitation/create", mode="url"), {"elicitation": {"url": None}}, {"elicitation": {"url": {}}}),
+        (asking("sampling/createMessage", tools=[{"name": "t"}]), {"sampling": {}}, {"sampling": {"tools": {}}}),
         (asking("roots/list"), {"sampling": {}}, {"roots": {}}),
         (NEEDS_A_PAGE, {"elicitation": {}}, {"elicitation": {"url": {}}}),
     ],
