@@ -76,7 +76,7 @@ async def apply(
     if desired.users:
         apply_users = partial(_judge_and_apply_users, database, hasher, clock, desired, dry_run=dry_run)
         changes += await _retried(apply_users)
-    return ChangeReport(tuple(changes))
+    return ChangeReport(tuple(changes), desired.notices)
 
 
 def _check(session: Session, *, desired: DesiredState, keyring: Keyring) -> None:

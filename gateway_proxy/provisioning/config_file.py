@@ -1,6 +1,7 @@
 """A configuration file of any shape we know → `DesiredState`. Only the order of the steps stands here."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from gateway_proxy.provisioning.conversion import convert_struct
 from gateway_proxy.provisioning.desired_state import DEFAULT_TENANT, DesiredState
 from gateway_proxy.provisioning.document import load_document
 from gateway_proxy.provisioning.environment_aliases import with_apiman_environment
+from gateway_proxy.provisioning.foreign_keys import without_foreign_keys
 from gateway_proxy.provisioning.older_shapes import OLDER_KEYS, OlderShape, normalised, with_named_keys
 from gateway_proxy.provisioning.problems import Problems
 from gateway_proxy.provisioning.rules import Rules
@@ -34,6 +36,7 @@ def read_document(document: Any, environ: Mapping[str, str], *, folder: Path) ->
     if not isinstance(document, dict) or not document:
         raise ConfigFileInvalid(("expected tenants and users, or mcpServers",))
     problems = Problems()
+    document, notices = without_foreign_keys(document)
     expanded = Expansion(environ, problems).expand(document)
     problems.raise_if_any()  # a value that could not be expanded would only cause further, misleading problems
     keys = {str(key) for key in document}
@@ -45,11 +48,11 @@ def read_document(document: Any, environ: Mapping[str, str], *, folder: Path) ->
     else:
         desired = _read_gateway(expanded, problems, folder)
     problems.raise_if_any()
-    return desired
+    return replace(desired, notices=notices)
 
 
 def _read_gateway(document: Any, problems: Problems, folder: Path) -> DesiredState:
-    shape = convert_struct(_without_empty_sections(document), GatewayShape, (), problems)
+    shape = convert_struct(_tenants_prepared(document), GatewayShape, (), problems)
     if shape is None:
         return DesiredState()
     rules = Rules(problems, folder)
@@ -75,18 +78,14 @@ def _read_older(document: Any, problems: Problems, folder: Path) -> DesiredState
     return DesiredState(tenants=(rules.tenant(DEFAULT_TENANT, shape.as_tenant(), (), servers_key="mcp_servers"),))
 
 
-def _without_empty_sections(document: dict[str, Any]) -> dict[str, Any]:
-    """`users:` with nothing below it, and `tenants: {acme: }`, are empty sections, not mistakes."""
-    sections = {key: value for key, value in document.items() if value is not None}
-    tenants = sections.get("tenants")
-    if isinstance(tenants, dict):
-        sections["tenants"] = {
-            slug: {} if tenant is None else _without_nothing(tenant) for slug, tenant in tenants.items()
-        }
-    return sections
+def _tenants_prepared(document: dict[str, Any]) -> dict[str, Any]:
+    """`tenants: {acme: }` is an empty section, not a mistake; and bare keys get names."""
+    tenants = document.get("tenants")
+    if not isinstance(tenants, dict):
+        return document
+    prepared = {slug: {} if tenant is None else _with_named_keys(tenant) for slug, tenant in tenants.items()}
+    return {**document, "tenants": prepared}
 
 
-def _without_nothing(tenant: Any) -> Any:
-    if not isinstance(tenant, dict):
-        return tenant
-    return with_named_keys({key: value for key, value in tenant.items() if value is not None})
+def _with_named_keys(tenant: Any) -> Any:
+    return with_named_keys(tenant) if isinstance(tenant, dict) else tenant

@@ -65,8 +65,8 @@ def _convert_fields(value: Any, struct: type[msgspec.Struct], path: KeyPath, pro
         if field is None:
             problems.add((*path, str(key)), "unknown key" + _hint(str(key), fields.keys()))
             failed = True
-            continue
-        converted[field.name] = _convert(entry, field.type, (*path, key), problems)
+        elif entry is not None or field.required:  # an optional key with nothing behind it is as good as absent
+            converted[field.name] = _convert(entry, field.type, (*path, key), problems)
     for name, field in fields.items():
         if field.required and name not in value:
             problems.add((*path, name), "required, but missing")

@@ -48,10 +48,11 @@ class DesiredUser:
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:
-    """Everything a configuration says."""
+    """Everything a configuration says, and notices about what in it has no effect."""
 
     tenants: tuple[DesiredTenant, ...] = ()
     users: tuple[DesiredUser, ...] = ()
+    notices: tuple[str, ...] = ()
 
     def find_tenant(self, slug: str) -> DesiredTenant | None:
         """The tenant of that slug, when the configuration has it."""

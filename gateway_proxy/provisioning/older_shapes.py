@@ -75,9 +75,7 @@ def normalised(document: dict[str, Any], problems: Problems) -> dict[str, Any]:
             {"name": name, **entry} if isinstance(entry, dict) else entry
             for name, entry in result["assistants"].items()
         ]
-    result = with_named_keys(result)
-    # A section that stands there empty (`apiman:` with nothing below) is as good as absent.
-    return {key: value for key, value in result.items() if value is not None}
+    return with_named_keys(result)
 
 
 def with_named_keys(document: dict[str, Any]) -> dict[str, Any]:

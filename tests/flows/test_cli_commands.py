@@ -82,6 +82,16 @@ def test_a_wrong_file_names_everything_and_changes_nothing(line: CommandLine) ->
     assert line.must("export") == "tenants: {}\n"
 
 
+def test_what_a_file_holds_for_other_programs_is_named_in_one_notice(line: CommandLine) -> None:
+    """Contract: the file of a desktop client is read as it is."""
+    file = line.write("claude.json", '{"globalShortcut": "", "mcpServers": {"calc": {"command": "x", "args": null}}}')
+
+    done = line.run("apply", file)
+
+    assert (done.status, done.out) == (0, "+ tenant default\n+ backend default/calc\n2 added, 0 changed, 0 removed.\n")
+    assert done.err == "notice: claude.json: passed over, they are for another program: globalShortcut\n"
+
+
 def test_people_are_added_with_a_password_that_is_shown_once(line: CommandLine, database_url: str) -> None:
     """Contract: `user add EMAIL --tenant T --role R [--password-stdin]`."""
     line.must("apply", line.write("gateway.yaml", CONFIG))

@@ -209,6 +209,57 @@ def test_the_file_of_a_desktop_client_goes_into_the_default_tenant(tmp_path: Pat
     assert [(backend.name, backend.enabled) for backend in tenant.backends] == [("fs", False), ("r", True)]
 
 
+def test_what_other_programs_keep_in_the_file_is_passed_over_and_named(tmp_path: Path) -> None:
+    """Contract: a bare mcpServers file is read as it is."""
+    text = """{
+      "globalShortcut": "Ctrl+Space",
+      "preferences": {"menuBarEnabled": false},
+      "mcpServers": {
+        "fs": {"command": "npx", "autoApprove": ["read"], "alwaysAllow": [], "disabled": true},
+        "r": {"url": "http://h/", "disabled": null}
+      }
+    }"""
+    desired = read(tmp_path, text, name="claude.json")
+
+    assert [(backend.name, backend.enabled) for backend in desired.tenants[0].backends] == [("fs", False), ("r", True)]
+    assert desired.notices == (
+        "passed over, they are for another program: globalShortcut, preferences, mcpServers.fs.autoApprove, "
+        "mcpServers.fs.alwaysAllow",
+    )
+    older = read(tmp_path, "mcp_servers: [{name: fs, command: npx, autoApprove: [read]}]")
+    assert older.notices == ("passed over, they are for another program: mcp_servers[0].autoApprove",)
+    ours = read(tmp_path, "tenants: {acme: {mcpServers: {fs: {command: npx, trust: true}}}}")
+    assert ours.notices == ("passed over, they are for another program: tenants.acme.mcpServers.fs.trust",)
+
+
+def test_a_misspelt_key_stays_a_mistake_beside_those_of_other_programs(tmp_path: Path) -> None:
+    """Contract, errors: nothing that somebody wrote for us is passed over, nor what limits a server."""
+    text = '{"globalShortcut": "", "mcpServers": {"fs": {"command": "npx", "disabeld": true, "disabledTools": ["rm"]}}}'
+    assert problems_of(tmp_path, text, name="claude.json") == [
+        'mcpServers.fs.disabeld: unknown key (did you mean "disabled"?)',
+        'mcpServers.fs.disabledTools: unknown key (did you mean "disabled"?)',
+    ]
+
+
+def test_nothing_behind_an_optional_key_is_as_good_as_no_key(tmp_path: Path) -> None:
+    """Compatibility B1, D1: files of older systems are read as they are, and programs write `null`."""
+    text = """
+    mcp_servers:
+      calc: {command: x, args: null, env: null, headers: null, timeout: null, cwd: null, isolation: null}
+    backends: {local: {kind: null, base_url: null, api_key: null, timeout: null, default_headers: null}}
+    assistants: [{name: a, backend: local, model: m, system_prompt: null, description: null, mcp_servers: null}]
+    proxy_api_keys: null
+    """
+    bare = read(
+        tmp_path,
+        "{mcp_servers: {calc: {command: x}}, backends: {local: {}}, assistants: [{name: a, backend: local, model: m}]}",
+    )
+    assert read(tmp_path, text) == bare
+    assert problems_of(tmp_path, "mcp_servers: {}\nassistants: [{name: a, backend: null, model: m}]") == [
+        "assistants[0].backend: expected text, got nothing"
+    ]
+
+
 OLDER = """
 mcp_servers:
   calc: {command: python, args: [calc.py]}
