@@ -23,14 +23,13 @@ COPY --from=build /opt/gateway /opt/gateway
 ENV PATH=/opt/gateway/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     GATEWAY_DATA_DIR=/var/lib/gateway \
-    GATEWAY_HOST=0.0.0.0 \
-    GATEWAY_PORT=8000
+    GATEWAY_HOST=0.0.0.0
 USER 10001:10001
 WORKDIR /var/lib/gateway
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
-  CMD ["python", "-c", "import sys, urllib.request as r; sys.exit(r.urlopen('http://127.0.0.1:8000/ready', timeout=2).status != 200)"]
+  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.getenv('GATEWAY_PORT') or os.getenv('PORT') or 8000}/ready\", timeout=2)"]
 ENTRYPOINT ["gateway-proxy"]
 CMD ["serve"]
 

@@ -60,13 +60,19 @@ def _translated(environ: Mapping[str, str]) -> tuple[dict[str, str], dict[str, s
     notices: list[str] = []
     for older, name, translate in _OLDER:
         value = environ.get(older, "").strip()
-        if not value or environ.get(name, "").strip() or environ.get(f"{name}_FILE", "").strip() or name in changes:
+        translated = translate(value) if value else None
+        if translated is None:
             continue
-        translated = translate(value)
-        if translated is not None:
+        given = {known: environ.get(known, "").strip() for known in (name, f"{name}_FILE")}
+        if name in changes:
+            given = {sources[name]: changes[name]}
+        winner = next((known for known, text in given.items() if text), None)
+        if winner is None:
             changes[name] = translated
             sources[name] = older
             notices.append(f"{older}: read as {name}; please use that name")
+        elif given[winner].lower() != translated.lower():
+            notices.append(f"{older}: ignored, {winner} is set and says something else")
     if environ.get(CONFIG_NAME, "").strip():
         notices.append(f"{CONFIG_NAME}: read as --config; please use that flag")
     return changes, sources, notices

@@ -1,5 +1,8 @@
 """The VPS guide works as it is written: its commands, its configuration file, its settings, its containers."""
 
+import asyncio
+import json
+import os
 import re
 import shlex
 import subprocess
@@ -11,6 +14,7 @@ import pytest
 import yaml
 
 from tests.support.commands import CommandLine
+from tests.support.mcp_backends import serve
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "setup" / "vps.md").read_text()
@@ -94,3 +98,27 @@ def test_the_configuration_is_mounted_as_a_folder_that_must_exist() -> None:
 
     assert [(each["source"], each["bind"]["create_host_path"]) for each in mounts] == [("./config", False)]
     assert (ROOT / "config" / "gateway.example.yaml").exists()
+
+
+@pytest.mark.parametrize("name", ["GATEWAY_PORT", "PORT"])
+async def test_the_image_s_health_check_asks_at_the_port_that_was_chosen(name: str) -> None:
+    """Compatibility D16; contract: `PORT` is an alias, also in the image, which therefore sets no port itself."""
+    image = (ROOT / "Dockerfile").read_text()
+    command = json.loads(re.findall(r"^HEALTHCHECK .*\\\n  CMD (\[.*\])$", image, re.MULTILINE)[0])
+    statuses = [200, 503]
+
+    async def ready(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["path"] == "/ready"
+        await send({"type": "http.response.start", "status": statuses.pop(0), "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    ended = []
+    async with serve(ready) as url:
+        environment = {"PATH": os.environ["PATH"], name: url.rpartition(":")[2]}
+        for _ in range(2):
+            check = await asyncio.create_subprocess_exec(
+                sys.executable, *command[1:], env=environment, stderr=asyncio.subprocess.DEVNULL
+            )
+            ended.append(await check.wait())
+    assert ended == [0, 1]
+    assert "GATEWAY_PORT=" not in image

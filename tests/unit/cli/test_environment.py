@@ -49,6 +49,32 @@ def test_debug_switches_mean_a_log_level_and_our_own_name_wins(
     assert read_surroundings(environ={"GATEWAY_DATA_DIR": str(tmp_path), **environ}).settings.log_level == level
 
 
+@pytest.mark.parametrize(
+    ("environ", "notices"),
+    [
+        ({"PORT": "8001", "GATEWAY_PORT": "8002"}, ["PORT: ignored, GATEWAY_PORT is set and says something else"]),
+        ({"PORT": "8002", "GATEWAY_PORT": "8002"}, []),
+        (
+            {"DEBUG": "1", "LOG_LEVEL": "error"},
+            [
+                "DEBUG: read as GATEWAY_LOG_LEVEL; please use that name",
+                "LOG_LEVEL: ignored, DEBUG is set and says something else",
+            ],
+        ),
+        ({"DEBUG": "1", "GATEWAY_LOG_LEVEL": "Debug"}, []),
+        (
+            {"ADMIN_API_KEY": "k" * 31 + "2", "GATEWAY_ADMIN_API_KEY": "0123456789" * 4},
+            ["ADMIN_API_KEY: ignored, GATEWAY_ADMIN_API_KEY is set and says something else"],
+        ),
+    ],
+)
+def test_an_older_name_that_loses_against_another_is_not_ignored_silently(
+    tmp_path: Path, environ: dict[str, str], notices: list[str]
+) -> None:
+    """Contract: each older name has a one-line notice; no value is repeated in it."""
+    assert list(read_surroundings(environ={"GATEWAY_DATA_DIR": str(tmp_path), **environ}).notices) == notices
+
+
 def test_flags_win_and_are_what_child_processes_are_told(tmp_path: Path) -> None:
     """Contract: `serve --host --port`."""
     environ = {"GATEWAY_DATA_DIR": str(tmp_path), "GATEWAY_PORT": "8001", "GATEWAY_PUBLIC_URL": "https://x.example"}
