@@ -48,6 +48,8 @@ async def find_aim(catalog: Catalog, ctx: TenantContext, method: str, params: by
     except ValueError:
         raise ParametersUnusable("params and params._meta: expected objects") from None
     if method == GET_PROMPT:
+        if bytes(request.fields.get("arguments", b"")) == b"null":
+            del request.fields["arguments"]  # the same to who reads both, and not every server does
         return await _aim_at_prompt(catalog, ctx, request, request.fields, "params.name")
     if method in BY_URI:
         uri = _read_text(request.fields, "uri", "params.uri")

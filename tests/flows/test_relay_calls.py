@@ -57,6 +57,15 @@ async def test_a_call_reaches_the_tool_and_its_result_comes_back_byte_for_byte(n
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("params", [{}, {"arguments": None}, {"arguments": {}}])
+async def test_a_call_without_arguments_has_none_in_the_form_that_every_server_takes(params: Any) -> None:
+    """Clients write null or nothing; servers made with the TypeScript SDK refuse both (typescript-sdk#2012)."""
+    backend = demo_backend()
+    async with serve(backend) as url, open_relay([http_backend(url)]) as relay:
+        assert texts(await call(relay, "calc__echo", params)) == ["{}"]
+        assert backend.calls("tools/call")[0][0]["params"]["arguments"] == {}
+
+
 async def test_a_result_passes_with_its_unknown_fields_and_odd_numbers() -> None:
     """relay.md 1: typed models drop unknown fields; bytes do not."""
     result = b'{"content":[],"isError":true,"vendor":{"n":1e400,"m":1.0},"structuredContent":{"\\u00e9":[]}}'

@@ -81,6 +81,8 @@ async def test_prompts_of_two_backends_are_told_apart_by_name() -> None:
         for name, by, own in (("a__p", "a", "p"), ("b__p", "b", "p"), ("a__q_r", "a", "q.r"), ("a.q.r", "a", "q.r")):
             got = await ask(relay, "prompts/get", name=name, arguments={"k": "v"}, extra=[1])
             assert got == {"by": by, "params": {"name": own, "arguments": {"k": "v"}, "extra": [1]}}
+        none = await ask(relay, "prompts/get", name="a__p", arguments=None)
+        assert none["params"] == {"name": "p"}  # servers made with the TypeScript SDK refuse null
         with pytest.raises(PromptUnknown):
             await ask(relay, "prompts/get", name="c__p")
         ref = {"type": "ref/prompt", "name": "b__p", "title": "kept"}
