@@ -13,9 +13,12 @@ from typing import Any, Final
 import msgspec
 
 from gateway_proxy.domain import errors as domain
+from gateway_proxy.router.unlisted import Unlisted
+from openai_routes.introduction import plain
 from openai_routes.wire import ErrorBody, ErrorDetail
 
 MIB: Final = 1024 * 1024
+SERVERS_NAMED: Final = 5
 
 
 class ChatError(domain.GatewayError):
@@ -92,6 +95,13 @@ class ResponseUnknown(ChatError):
     """A response that is not kept: never was, an hour old, or somebody else's."""
 
     response: str
+
+
+@dataclass(eq=False)
+class ToolServersMissing(ChatError):
+    """Tool servers that the assistant names have never been listed and cannot be now. `servers` says which, and why."""
+
+    servers: tuple[Unlisted, ...]
 
 
 @dataclass(eq=False)
@@ -181,6 +191,30 @@ def _backend(message: str, *, status: int = 502, code: str = "backend_error") ->
     return WireError(status, message, "server_error", None, code)
 
 
+def _problem_of(server: Unlisted) -> str:
+    return "it is still starting" if server.problem is None else plain(server.problem)
+
+
+def _tool_servers_missing(error: ToolServersMissing) -> WireError:
+    """Whether SDKs are to try again by themselves depends on whether waiting is all that it takes."""
+    is_starting = all(server.problem is None for server in error.servers)
+    sentences = [
+        f"The assistant's tool server '{server.name}' is not available: {_problem_of(server)}."
+        for server in error.servers[:SERVERS_NAMED]
+    ]
+    if len(error.servers) > SERVERS_NAMED:
+        sentences.append(f"{len(error.servers) - SERVERS_NAMED} more of its tool servers are not available either.")
+    headers = _retry(max(server.retry_after for server in error.servers))
+    return WireError(
+        502,
+        " ".join(sentences),
+        "server_error",
+        None,
+        "tool_server_unavailable",
+        {**headers, "x-should-retry": "true" if is_starting else "false"},
+    )
+
+
 def _provider_refused(error: ProviderRefused) -> WireError:
     status = error.status or 502
     return WireError(
@@ -235,6 +269,7 @@ _TABLE: Final[dict[type[domain.GatewayError], Callable[[Any], WireError]]] = {
         param="previous_response_id",
         code="previous_response_not_found",
     ),
+    ToolServersMissing: _tool_servers_missing,
     ProviderMissing: lambda e: WireError(
         404,
         f"{e.request} would be passed to a provider, and none is configured for it."

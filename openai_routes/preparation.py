@@ -17,6 +17,7 @@ from openai_routes.kept_turns import KeptTurn, KeptTurns
 from openai_routes.own_tools import OwnTools, ToolCallsToEnd
 from openai_routes.targets import Target
 from openai_routes.tool_bridge import ToolBridge, ToolSelection
+from openai_routes.tool_servers import ToolServers
 from openai_routes.transcript import build_transcript
 from openai_routes.turn import Message, ProviderApi
 
@@ -43,6 +44,7 @@ class DefaultModels(Protocol):
 class Preparation:
     """Makes loop requests."""
 
+    servers: ToolServers
     bridge: ToolBridge
     calls: ToolCallsToEnd
     turns: KeptTurns
@@ -53,17 +55,20 @@ class Preparation:
         """The loop request. A background task gets neither the prompt nor the tools of the assistant.
 
         Raises:
+            ToolServersMissing: The assistant names a tool server that is not available.
             ChatError: Something in the request cannot be used, or the provider cannot say what it offers.
         """
         for name in OLDER:
             if name in request.fields and msgspec.json.decode(request.fields[name]) is not None:
                 raise FieldInvalid(name, "to be absent; use 'tools' and 'tool_choice'")
         servers = target.servers if task is None else ()
+        note = await self.servers.check(ctx, servers)
         selection = await self.bridge.select(ctx, servers, request.tools)
         transcript = await build_transcript(
             ctx,
             request,
             system_prompt=target.system_prompt if task is None else "",
+            note=note,
             selection=selection,
             turns=self.turns,
             provider=target.provider.id,

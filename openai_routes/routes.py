@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from starlette.routing import Route
 
@@ -25,8 +26,13 @@ from openai_routes.providers.transport import ProviderConnections, ProviderLine
 from openai_routes.responses import Responses
 from openai_routes.stream import Answer, ByteStream, EventStream
 from openai_routes.tool_bridge import ToolBridge, ToolLists
+from openai_routes.tool_servers import ServerLists, ToolServers
 from openai_routes.turn import ProviderApi
 from openai_routes.usage_record import ChatRecorder
+
+
+class Catalog(ToolLists, ServerLists, Protocol):
+    """What is needed of `router.catalog.Catalog`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class OpenAIDeps:
     """
 
     directory: ModelDirectory
-    catalog: ToolLists
+    catalog: Catalog
     calls: ToolCallsToEnd
     turns: KeptTurns
     connections: ProviderConnections
@@ -58,7 +64,7 @@ def openai_routes(deps: OpenAIDeps) -> list[Route]:
 
     bridge = ToolBridge(deps.catalog)
     offered = OfferedModels(deps.connections, deps.clock)
-    preparation = Preparation(bridge, deps.calls, deps.turns, api_of, offered)
+    preparation = Preparation(ToolServers(deps.catalog), bridge, deps.calls, deps.turns, api_of, offered)
     recorder = ChatRecorder(deps.audit, deps.metrics, deps.clock)
     models = Models(deps.directory, int(deps.clock.now().timestamp()))
     runs = ChatRuns(deps.directory, bridge, preparation, recorder, deps.clock)

@@ -56,11 +56,14 @@ async def build_transcript(
     request: ChatRequest,
     *,
     system_prompt: str,
+    note: str = "",
     selection: ToolSelection,
     turns: KeptTurns,
     provider: str,
 ) -> tuple[Message, ...]:
     """The messages for the provider. `provider` is the id of the one that will read them.
+
+    The assistant's prompt gives way to one of the client (compatibility D4); `note` is added to whichever there is.
 
     Raises:
         FieldInvalid: A message cannot be read.
@@ -72,10 +75,13 @@ async def build_transcript(
     ids = [call.id for calls in calling.values() for call in calls if call.id][-LOOKED_UP:]
     context = _Turns(selection, await turns.find(ctx, ids) if ids else {}, provider, bool(selection.tools))
     messages: list[Message] = []
-    if system_prompt and not any(role in ("system", "developer") for role in request.roles):
-        messages.append(Message(msgspec.json.encode({"role": "system", "content": system_prompt})))
+    prompt_at = next((at for at, role in enumerate(request.roles) if role in ("system", "developer")), None)
+    if prompt_at is None and (prompt := f"{system_prompt}\n\n{note}".strip("\n") if note else system_prompt):
+        messages.append(Message(msgspec.json.encode({"role": "system", "content": prompt})))
     for index, raw in enumerate(request.messages):
-        if index in calling:
+        if index == prompt_at and note:
+            messages.append(_with_note(raw, note))
+        elif index in calling:
             if kept := _kept_of(calling[index], context):
                 _drop_said(messages, kept)
             messages.extend(_with_calls(raw, calling[index], context))
@@ -84,6 +90,17 @@ async def build_transcript(
         else:
             messages.append(Message(bytes(raw)))
     return tuple(messages)
+
+
+def _with_note(raw: Raw, note: str) -> Message:
+    """A system message with a line added: some models take only one such message."""
+    message = msgspec.json.decode(raw)
+    content = message.get("content")
+    if isinstance(content, list):
+        message["content"] = [*content, {"type": "text", "text": note}]
+    else:
+        message["content"] = f"{content}\n\n{note}" if content else note
+    return Message(msgspec.json.encode(message))
 
 
 def _calls_of(raw: Raw, index: int) -> list[_Call]:

@@ -26,6 +26,7 @@ from gateway_proxy.router.route import Route
 from gateway_proxy.router.shelf import FIRST_WAIT
 from gateway_proxy.router.status import BackendStatus, status_of
 from gateway_proxy.router.tenant_lists import TenantLists, find_by_scheme, find_by_uri, find_renamed
+from gateway_proxy.router.unlisted import Unlisted, find_unlisted
 from gateway_proxy.router.view import ListPage, effective_naming
 
 UNUSED_SECONDS: Final = 3600.0
@@ -103,6 +104,17 @@ class Catalog:
         await held.tools.wait_for_first()
         names = held.tools.view(ctx).names_by_server()
         return {backend.name: names.get(backend.name, ()) for backend in held.backends}
+
+    async def find_unlisted(self, ctx: TenantContext, servers: Collection[str] | None) -> tuple[Unlisted, ...]:
+        """Which of `servers` (None = all) have never been listed and cannot be now; the first list is waited for.
+
+        Raises:
+            StorageUnavailable: The tenant's backends cannot be read.
+        """
+        held = await self._held(ctx.tenant.id)
+        held.tools.touch()
+        await held.tools.wait_for_first()
+        return await find_unlisted(held, servers)
 
     async def list_backends(self, ctx: TenantContext) -> tuple[Backend, ...]:
         """The tenant's enabled backends, by name.

@@ -115,6 +115,16 @@ class Shelf:
         left = self._first_until - self._clock.monotonic()
         return (self._task, left) if left > 0 else None
 
+    @property
+    def attempt(self) -> asyncio.Task[None] | None:
+        """The fetch under way behind one that failed; the very first one is waited for as `first_wait` says."""
+        return None if self.problem is None else self._task
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until the list may be fetched again."""
+        return max(0.0, self._due_at - self._clock.monotonic())
+
     def abandon(self) -> None:
         """Nobody will look at this list again: stop fetching."""
         self._forget_later()

@@ -147,6 +147,7 @@ class McpBackend:
     modern: bool = False
     page_size: int = 1000
     version: str = "2025-11-25"
+    capabilities: Message = field(default_factory=lambda: {"tools": {"listChanged": True}})
     seen: list[tuple[Message, dict[str, str]]] = field(default_factory=list)
     sessions: dict[str, int] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
@@ -205,7 +206,7 @@ class McpBackend:
             return
         result = {
             "protocolVersion": self.version,
-            "capabilities": {"tools": {"listChanged": True}},
+            "capabilities": self.capabilities,
             "serverInfo": {"name": "test", "version": "1"},
         }
         message = json.dumps({"jsonrpc": "2.0", "id": http.message["id"], "result": result}).encode()

@@ -21,13 +21,14 @@ from gateway_proxy.domain.tenant import Role, Tenant, TenantContext
 from gateway_proxy.egress.guard import EgressGuard
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.messages import Failure, Result
+from gateway_proxy.router.unlisted import Unlisted
 from gateway_proxy.router.view import ListPage
 from gateway_proxy.telemetry.audit import AuditTrail
 from gateway_proxy.telemetry.metrics import Metrics
 from openai_routes.assistants import TenantModels
 from openai_routes.kept_turns import KeptTurns, MemoryTurns
 from openai_routes.providers.transport import ProviderConnections
-from openai_routes.routes import OpenAIDeps, openai_routes
+from openai_routes.routes import Catalog, OpenAIDeps, openai_routes
 
 
 def make_context(tenant_id: str = "t1", user_id: str = "u1", name: str = "Acme") -> TenantContext:
@@ -64,10 +65,11 @@ class FixedModels:
 
 @dataclass
 class FixedTools:
-    """A catalog with fixed tools by tenant id, in pages of `page_size`."""
+    """A catalog with fixed tools by tenant id, in pages of `page_size`; `unlisted` are servers of every tenant."""
 
     tools: Mapping[str, Sequence[Mapping[str, object]]] = field(default_factory=dict)
     page_size: int = 100
+    unlisted: Sequence[Unlisted] = ()
 
     async def list_tools(
         self, ctx: TenantContext, caller: Caller, *, cursor: str | None = None, servers: Collection[str] | None = None
@@ -82,6 +84,10 @@ class FixedTools:
         end = start + self.page_size
         page = tuple(listed[start:end])
         return ListPage(page, b"[" + b",".join(page) + b"]", str(end) if end < len(listed) else None)
+
+    async def find_unlisted(self, ctx: TenantContext, servers: Collection[str] | None) -> tuple[Unlisted, ...]:
+        """Those of `unlisted` that are asked for."""
+        return tuple(server for server in self.unlisted if servers is None or server.name in servers)
 
 
 OnProgress = Callable[[bytes], Awaitable[None]]
@@ -144,7 +150,7 @@ class TenantHeader:
 @asynccontextmanager
 async def surface(
     models: FixedModels,
-    tools: FixedTools | None = None,
+    tools: Catalog | None = None,
     calls: FixedCalls | None = None,
     *,
     turns: KeptTurns | None = None,
