@@ -29,12 +29,12 @@ def apply(file: Path, dry_run: bool) -> None:
       gateway-proxy apply gateway.yaml
     """
     surroundings = read_surroundings()
-    desired = read_config(file, surroundings.environ)
+    desired, notices = read_config(file, surroundings.environ)
     report = asyncio.run(_apply(surroundings.settings, desired, dry_run=dry_run))
     for change in report.changes:
         click.echo(str(change))
     click.echo(report.summary() + (" Nothing was written (dry run)." if dry_run and report else ""))
-    for notice in report.notices:
+    for notice in (*notices, *report.notices):
         click.echo(f"notice: {notice}", err=True)
 
 

@@ -18,12 +18,12 @@ class Wanted:
 
 
 def read_wanted(config: Path | None, environ: Mapping[str, str]) -> Wanted:
-    """The file is the whole truth about the tenants in it: environment names add only where it has no say."""
+    """A file comes first, and what it says of a tenant holds: environment names add only what it has none of."""
+    states: tuple[DesiredState, ...] = ()
+    if config is not None:
+        state, notices = read_config(config, environ)
+        if state.find_tenant(DEFAULT_TENANT) is not None:
+            return Wanted((state,), tuple(notices))
+        states = (state,)
     aliases, notices = desired_state_from_environment(environ)
-    if config is None:
-        return Wanted((aliases,) if aliases.tenants else (), tuple(notices))
-    state = read_config(config, environ)
-    if aliases.tenants and state.find_tenant(DEFAULT_TENANT) is not None:
-        ignored = tuple(f"{notice} (ignored: {config} has that tenant)" for notice in notices)
-        return Wanted((state,), ignored)
-    return Wanted((state, aliases) if aliases.tenants else (state,), tuple(notices))
+    return Wanted((*states, aliases) if aliases.tenants else states, tuple(notices))

@@ -1,13 +1,14 @@
 """What the older systems' environment names define, as a desired state of the tenant `default` (compatibility A, D).
 
-They only add: nothing is removed because a variable is absent. Names that are settings (`PORT`, `LOG_LEVEL`, …) are
-translated where the settings are read, not here. The environment is passed in.
+Without a file that has this tenant they only add: nothing is removed because a variable is absent. Names that are
+settings (`PORT`, `LOG_LEVEL`, …) are translated where the settings are read, not here. The environment is passed in.
 """
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from gateway_proxy.domain.backend import Backend, Transport
@@ -19,6 +20,19 @@ from gateway_proxy.provisioning.rules import PUBLIC_APIS, static_key_fault, url_
 ENDPOINT_NAMES: Final = ("MCP_SERVER_ENDPOINTS", "MCP_SERVERS")
 APIMAN_NAMES: Final[Mapping[str, str]] = {"gateway_url": "APIMAN_GATEWAY_URL", "secret": "APIMAN_SHARED_SECRET"}
 _LONGEST_NAME: Final = 31
+_Section = Literal["backends", "providers", "static_keys"]
+_IN_A_FILE: Final[Mapping[_Section, str]] = {
+    "backends": "servers; write {transport: openapi, url: …/openapi.json} there",
+    "providers": "providers; write it there",
+    "static_keys": 'proxy_api_keys; write "${PROXY_API_KEY}" there',
+}
+
+
+class _Notice(NamedTuple):
+    """That a name was used, and for what part of the tenant; None for one that defines nothing by itself."""
+
+    text: str
+    section: _Section | None
 
 
 def desired_state_from_environment(environ: Mapping[str, str]) -> tuple[DesiredState, list[str]]:
@@ -27,8 +41,42 @@ def desired_state_from_environment(environ: Mapping[str, str]) -> tuple[DesiredS
     Raises:
         SettingsInvalid: A value cannot be used; names the variable, never its value.
     """
+    tenant, notices = _read(environ)
+    defines = tenant.backends or tenant.providers or tenant.static_keys
+    return DesiredState(tenants=(tenant,) if defines else ()), [notice.text for notice in notices]
+
+
+def with_environment(file: DesiredState, environ: Mapping[str, str]) -> tuple[DesiredState, list[str]]:
+    """A file's state whose tenant `default` has from older names what it has none of: servers, providers or keys.
+
+    A notice says of each name that was used what it defines, or what to write into the file instead.
+
+    Raises:
+        SettingsInvalid: As for `desired_state_from_environment`.
+    """
+    tenant = file.find_tenant(DEFAULT_TENANT)
+    if tenant is None:
+        return file, []
+    aliases, notices = _read(environ)
+    completed = replace(
+        tenant,
+        backends=tenant.backends or aliases.backends,
+        providers=tenant.providers or aliases.providers,
+        static_keys=tenant.static_keys or aliases.static_keys,
+    )
+    tenants = tuple(completed if other is tenant else other for other in file.tenants)
+    return replace(file, tenants=tenants), [_text_beside(tenant, notice) for notice in notices]
+
+
+def _text_beside(tenant: DesiredTenant, notice: _Notice) -> str:
+    if notice.section is None or not getattr(tenant, notice.section):
+        return notice.text
+    return f"{notice.text} (ignored: the configuration file has its own {_IN_A_FILE[notice.section]})"
+
+
+def _read(environ: Mapping[str, str]) -> tuple[DesiredTenant, list[_Notice]]:
     problems: list[str] = []
-    notices: list[str] = []
+    notices: list[_Notice] = []
     tenant = DesiredTenant(
         slug=DEFAULT_TENANT,
         backends=_backends(environ, problems, notices),
@@ -38,11 +86,10 @@ def desired_state_from_environment(environ: Mapping[str, str]) -> tuple[DesiredS
     )
     for name in APIMAN_NAMES.values():
         if _value(environ, name):
-            notices.append(f"{name} is read only where a configuration file has a section apiman")
+            notices.append(_Notice(f"{name} is read only where a configuration file has a section apiman", None))
     if problems:
         raise SettingsInvalid(tuple(problems))
-    defines = tenant.backends or tenant.providers or tenant.static_keys
-    return DesiredState(tenants=(tenant,) if defines else ()), notices
+    return tenant, notices
 
 
 def with_apiman_environment(document: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -63,18 +110,20 @@ def _completed(section: dict[str, Any], environ: Mapping[str, str]) -> dict[str,
     return {**section, **{key: value for key, value in given.items() if key not in written}}
 
 
-def _providers(environ: Mapping[str, str], problems: list[str], notices: list[str]) -> tuple[Provider, ...]:
+def _providers(environ: Mapping[str, str], problems: list[str], notices: list[_Notice]) -> tuple[Provider, ...]:
     providers = []
     base_url, key = _value(environ, "OPENAI_BASE_URL"), _value(environ, "OPENAI_API_KEY")
     if base_url or key:
         _check_url("OPENAI_BASE_URL", base_url or PUBLIC_APIS["openai"], problems)
         providers.append(_provider("default", "openai", base_url, key))
         used = [name for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY") if _value(environ, name)]
-        notices.append(f"{' and '.join(used)}: defines the provider default of the tenant {DEFAULT_TENANT}")
+        text = f"{' and '.join(used)}: defines the provider default of the tenant {DEFAULT_TENANT}"
+        notices.append(_Notice(text, "providers"))
     key = _value(environ, "ANTHROPIC_API_KEY")
     if key:
         providers.append(_provider("anthropic", "anthropic", "", key))
-        notices.append(f"ANTHROPIC_API_KEY: defines the provider anthropic of the tenant {DEFAULT_TENANT}")
+        text = f"ANTHROPIC_API_KEY: defines the provider anthropic of the tenant {DEFAULT_TENANT}"
+        notices.append(_Notice(text, "providers"))
     return tuple(providers)
 
 
@@ -91,7 +140,7 @@ def _provider(name: str, kind: ProviderKind, base_url: str, api_key: str) -> Pro
     )
 
 
-def _backends(environ: Mapping[str, str], problems: list[str], notices: list[str]) -> tuple[Backend, ...]:
+def _backends(environ: Mapping[str, str], problems: list[str], notices: list[_Notice]) -> tuple[Backend, ...]:
     """One OpenAPI service per endpoint. An endpoint with a path has its operations below that path, as before."""
     backends: dict[str, Backend] = {}
     urls: set[str] = set()
@@ -113,18 +162,18 @@ def _backends(environ: Mapping[str, str], problems: list[str], notices: list[str
                 base_url=endpoint if urlsplit(endpoint).path else None,
             )
         if endpoints:
-            notices.append(f"{variable}: defines OpenAPI servers of the tenant {DEFAULT_TENANT}")
+            notices.append(_Notice(f"{variable}: defines OpenAPI servers of the tenant {DEFAULT_TENANT}", "backends"))
     return tuple(backends.values())
 
 
-def _static_keys(environ: Mapping[str, str], problems: list[str], notices: list[str]) -> dict[str, str]:
+def _static_keys(environ: Mapping[str, str], problems: list[str], notices: list[_Notice]) -> dict[str, str]:
     key = _value(environ, "PROXY_API_KEY")
     if not key:
         return {}
     fault = static_key_fault(key)
     if fault:
         problems.append(f"PROXY_API_KEY: {fault}")
-    notices.append(f"PROXY_API_KEY: a static key for /v1 of the tenant {DEFAULT_TENANT}")
+    notices.append(_Notice(f"PROXY_API_KEY: a static key for /v1 of the tenant {DEFAULT_TENANT}", "static_keys"))
     return {"PROXY_API_KEY": key}
 
 

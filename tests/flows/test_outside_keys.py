@@ -102,3 +102,17 @@ async def test_the_older_configuration_and_environment_go_on_working(tmp_path: P
     ):
         assert (await http.get("/v1/models", headers={"x-api-key": KEY})).status_code == 200
         assert (await http.get("/v1/models", headers={"x-api-key": OTHER})).status_code == 401
+
+
+async def test_a_key_of_the_environment_opens_the_tenant_of_a_file_that_has_no_keys(tmp_path: Path) -> None:
+    """Contract: `CONFIG_PATH` and `PROXY_API_KEY` are aliases, together as well; `apply` leaves the key where it is."""
+    older = write(tmp_path, {"mcp_servers": {}})
+    environment = {"CONFIG_PATH": str(older), "PROXY_API_KEY": KEY}
+    async with (
+        running_gateway(environment=environment) as gateway,
+        httpx2.AsyncClient(base_url=gateway.url, verify=False) as http,
+    ):
+        assert (await http.get("/v1/models", headers=bearer(KEY))).status_code == 200
+        await apply(gateway, older)
+        await asyncio.sleep(2.1)  # what a worker may remember
+        assert (await http.get("/v1/models", headers=bearer(KEY))).status_code == 200

@@ -4,7 +4,9 @@ import pytest
 
 from gateway_proxy.domain.backend import Transport
 from gateway_proxy.domain.errors import SettingsInvalid
-from gateway_proxy.provisioning.environment_aliases import desired_state_from_environment
+from gateway_proxy.domain.provider import Provider
+from gateway_proxy.provisioning.desired_state import DesiredState, DesiredTenant
+from gateway_proxy.provisioning.environment_aliases import desired_state_from_environment, with_environment
 
 
 def test_the_provider_and_the_tool_servers_of_the_openapi_proxy_are_defined() -> None:
@@ -81,3 +83,44 @@ def test_values_that_cannot_be_used_are_all_named_and_never_repeated() -> None:
         "PROXY_API_KEY",
     ]
     assert "hunter2" not in str(caught.value)
+
+
+KEYS = {"PROXY_API_KEY": "0123456789abcdef"}
+ENVIRON = {**KEYS, "OPENAI_API_KEY": "sk-1", "MCP_SERVER_ENDPOINTS": "http://tools.example"}
+
+
+def test_a_file_s_tenant_gets_from_the_environment_what_it_has_none_of() -> None:
+    """Contract: the aliases keep working, `CONFIG_PATH` beside the others too; the file comes first."""
+    local = Provider("", "", "local", "openai", "operator", 0, base_url="http://h/v1")
+    file = DesiredState((DesiredTenant("acme"), DesiredTenant("default", providers=(local,))))
+
+    completed, notices = with_environment(file, ENVIRON)
+
+    acme, default = completed.tenants
+    assert acme == file.tenants[0]
+    assert default.exhaustive
+    assert (default.static_keys, default.providers) == (KEYS, (local,))
+    assert [backend.name for backend in default.backends] == ["tools-example"]
+    assert notices == [
+        "MCP_SERVER_ENDPOINTS: defines OpenAPI servers of the tenant default",
+        "OPENAI_API_KEY: defines the provider default of the tenant default (ignored: the configuration file has its "
+        "own providers; write it there)",
+        "PROXY_API_KEY: a static key for /v1 of the tenant default",
+    ]
+
+
+def test_keys_of_a_file_count_alone_and_the_notice_says_what_to_write() -> None:
+    """Compatibility D13: static keys belong to the tenant in whose configuration they stand."""
+    own = {"key-1": "fedcba9876543210"}
+    completed, (notice,) = with_environment(DesiredState((DesiredTenant("default", static_keys=own),)), KEYS)
+
+    assert completed.tenants[0].static_keys == own
+    assert notice.endswith(
+        '(ignored: the configuration file has its own proxy_api_keys; write "${PROXY_API_KEY}" there)'
+    )
+
+
+def test_a_file_without_the_tenant_default_is_not_touched() -> None:
+    """What the environment adds then is `serve`'s to add: a file of other tenants says nothing of this one."""
+    file = DesiredState((DesiredTenant("acme"),))
+    assert with_environment(file, ENVIRON) == (file, [])
