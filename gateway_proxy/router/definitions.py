@@ -1,7 +1,8 @@
 """Whether what a backend lists is a definition at all. Clients check: one malformed entry, and none of a list is taken.
 
 In a merged list that would be everybody's tools for the fault of one backend. So a member that may be absent and is of
-the wrong type goes, and a definition whose input schema is none is left out; whatever else is in it stays as it came.
+the wrong type goes, as do keywords within its schemas that are none, and a definition whose input schema is none is
+left out; whatever else is in it stays as it came.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from gateway_proxy.backends.envelope import Fields, quote
+from gateway_proxy.router.schemas import mend_schema
 
 
 class DefinitionUnusable(Exception):
@@ -92,6 +94,7 @@ def mend(member: str, key: str, fields: Fields) -> list[str]:
                 gone.append(name)
     if member == "tools":
         _mend_input_schema(fields)
+        gone += _mend_keywords(fields)
     elif member in ("resources", "resourceTemplates"):
         named = fields.setdefault("name", Raw(quote(key)))
         if bytes(named)[:1] != b'"':
@@ -125,6 +128,17 @@ def _mend_input_schema(fields: Fields) -> None:
     except (msgspec.MsgspecError, RecursionError):
         raise DefinitionUnusable("inputSchema") from None
     fields["inputSchema"] = _with_type(value)
+
+
+def _mend_keywords(fields: Fields) -> list[str]:
+    gone = []
+    for name in ("inputSchema", "outputSchema"):
+        if name in fields:
+            schema, where = mend_schema(bytes(fields[name]))
+            if where:
+                fields[name] = Raw(schema)
+                gone.append(name + where)
+    return gone
 
 
 def _with_type(schema: bytes) -> Raw:

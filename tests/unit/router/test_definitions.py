@@ -5,9 +5,11 @@ from typing import Any
 
 import mcp_types.methods
 import pytest
+from jsonschema import Draft202012Validator, SchemaError
 
 from gateway_proxy.backends.envelope import read_fields, write_fields
 from gateway_proxy.router.definitions import DefinitionUnusable, mend
+from gateway_proxy.router.schemas import mend_schema
 
 OBJECT = {"type": "object"}
 LISTS = {
@@ -88,3 +90,51 @@ def test_what_is_well_formed_stays_byte_for_byte() -> None:
 
     assert mend("tools", "a", fields) == []
     assert write_fields(fields) == raw
+
+
+@pytest.mark.parametrize(
+    ("schema", "mended_schema", "where"),
+    [
+        ({"type": "int", "title": "T"}, {"title": "T"}, "/type"),
+        ({"type": ["string", None]}, {}, "/type"),
+        ({"type": "string", "required": True}, {"type": "string"}, "/required"),
+        ({"description": None, "enum": None, "default": None}, {"default": None}, "/description"),
+        ({"properties": {"a": {}, "required": ["a"]}}, {"properties": {"a": {}}}, "/properties/required"),
+        ({"properties": {"a": {"type": "any"}}}, {"properties": {"a": {}}}, "/properties/a/type"),
+        ({"properties": []}, {}, "/properties"),
+        ({"items": {"minLength": "5"}}, {"items": {}}, "/items/minLength"),
+        ({"prefixItems": [{"type": "x"}, True]}, {"prefixItems": [{}, True]}, "/prefixItems/0/type"),
+        ({"items": "string"}, {}, "/items"),
+        ({"anyOf": [{"type": "str"}, {}]}, {"anyOf": [{}, {}]}, "/anyOf/0/type"),
+        ({"anyOf": [], "oneOf": ["x"], "not": {}}, {"not": {}}, "/anyOf"),
+        ({"allOf": {}}, {}, "/allOf"),
+        ({"$defs": {"a": {"pattern": 1}, "b": 1}}, {"$defs": {"a": {}}}, "/$defs/a/pattern"),
+    ],
+)
+def test_a_keyword_that_no_json_schema_has_goes(schema: Any, mended_schema: Any, where: str) -> None:
+    """MCP 2025-11-25, Tools: schemas MUST be valid. A model's provider refuses all tools for the schema of one."""
+    tool: dict[str, Any] = {"name": "a", "inputSchema": {"type": "object", "properties": {"p": schema}}}
+    tool["outputSchema"] = {"type": "object", "properties": {"p": {}}}
+    listed, gone = mended("tools", tool)
+
+    assert listed["inputSchema"]["properties"] == {"p": mended_schema}
+    assert listed["outputSchema"] == tool["outputSchema"]
+    assert gone == [f"inputSchema/properties/p{where}"]
+    Draft202012Validator.check_schema(listed["inputSchema"])
+    with pytest.raises(SchemaError):
+        Draft202012Validator.check_schema(tool["inputSchema"])
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"exclusiveMinimum": True, "minimum": 1, "minLength": 1.0, "items": [{}, False], "x-kind": None},
+        {"properties": {"type": {"type": "string"}, "required": False}, "enum": [None, 10**30], "const": None},
+        {"type": "int", "not": json.loads('{"not":' * 400 + "{}" + "}" * 400)},
+    ],
+)
+def test_what_some_draft_has_stays_and_so_does_what_cannot_be_written_again(schema: Any) -> None:
+    """JSON Schema, drafts 4 to 2020-12; servers with their own `$schema`."""
+    tool = {"name": "a", "inputSchema": {"type": "object", "properties": {"p": schema}}}
+    assert mended("tools", tool) == (tool, [])
+    assert mend_schema(b'{"type":"int","default":1e400}') == (b'{"type":"int","default":1e400}', "")
