@@ -120,7 +120,7 @@ async def make_tokens(
                     last_used_at=None,
                     revoked_at=None,
                 )
-                await database.run(add_personal_token, digest=digest_of(secret), token=token)
+                await database.run(add_personal_token, tenant_id=token.tenant_id, digest=digest_of(secret), token=token)
                 tokens.setdefault(slug, []).append(secret)
     finally:
         await database.close()

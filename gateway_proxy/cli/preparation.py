@@ -15,6 +15,7 @@ from gateway_proxy.cli.welcome import program_path, welcome
 from gateway_proxy.foundation import Core, open_core
 from gateway_proxy.provisioning.apply import apply
 from gateway_proxy.storage.sql.schema_version import SCHEMA_VERSION, find_schema_version
+from gateway_proxy.storage.sql.tenant_wall import find_tenant_wall
 from gateway_proxy.storage.sql.waiting import COMMAND_SECONDS
 from gateway_proxy.telemetry.logs import get_log
 
@@ -40,9 +41,17 @@ async def prepare(
         if await core.database.read(find_schema_version) != SCHEMA_VERSION:
             await importlib.import_module("gateway_proxy.storage.sql.migrate").upgrade(settings.database_url)
         await check_keys(core)
+        await _check_wall(core)
         if first_look:
             tell(welcome(settings.public_url, await bootstrap(core), program=program_path()))
         await _apply(core, wanted)
+
+
+async def _check_wall(core: Core) -> None:
+    """Security T2: the first wall is enough, but whoever counts on the second is told when it does not stand."""
+    wall = await core.database.read(find_tenant_wall)
+    if wall is not None and wall.gap is not None:
+        log.warning("tenant_wall_missing", reason=wall.gap)
 
 
 async def _apply(core: Core, wanted: Wanted) -> None:

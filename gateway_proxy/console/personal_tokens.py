@@ -64,7 +64,9 @@ class CreatePersonalToken:
         await self.limiter.hit("personal-token", user.id, limit=MADE_PER_HOUR, window=3600)
         secret = new_secret("gw_pat_")
         try:
-            await self.account.database.run(add_personal_token, digest=digest_of(secret), token=token)
+            await self.account.database.run(
+                add_personal_token, tenant_id=token.tenant_id, digest=digest_of(secret), token=token
+            )
         except AlreadyExists:
             return await self.account.render(request, user, problem=Problem(SENT_BEFORE), status=409)
         self.audit.record(

@@ -93,7 +93,7 @@ def add_token(session: Session, *, member: Membership, scope: str, name: str, tt
         last_used_at=None,
         revoked_at=None,
     )
-    personal_tokens.add_personal_token(session, digest=digest_of(secret), token=token)
+    personal_tokens.add_personal_token(session, tenant_id=token.tenant_id, digest=digest_of(secret), token=token)
     _record(
         session,
         "personal_token.created",

@@ -109,14 +109,14 @@ async def test_a_ciphertext_moved_to_another_row_or_tenant_does_not_open(
         provider = a_provider(tenant.id, called)
         await database.run(providers.put_provider, tenant_id=tenant.id, provider=provider, keyring=keyring, now=START)
 
-    def copy(session: Session, *, tenant_id: str) -> None:
+    def copy(session: Session, *, victim_id: str) -> None:
         mine = (table.c.tenant_id == acme.id) & (table.c.name == "one")
-        other = (table.c.tenant_id == tenant_id) & (table.c.name == ("two" if tenant_id == acme.id else "one"))
+        other = (table.c.tenant_id == victim_id) & (table.c.name == ("two" if victim_id == acme.id else "one"))
         value = session.scalar(select(table.c[name]).where(mine))
         session.execute(update(table).where(other).values({name: value}))
 
     for victim, called in ((acme, "two"), (beta, "one")):
-        await database.run(copy, tenant_id=victim.id)
+        await database.run(copy, victim_id=victim.id)
         with pytest.raises(SealBroken):
             await find(database, table, victim.id, called, keyring)
     assert await find(database, table, acme.id, "one", keyring) is not None

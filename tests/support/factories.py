@@ -77,7 +77,9 @@ async def make_personal_token(
         last_used_at=None,
         revoked_at=None,
     )
-    await database.run(personal_tokens.add_personal_token, digest=digest_of(secret), token=token)
+    await database.run(
+        personal_tokens.add_personal_token, tenant_id=token.tenant_id, digest=digest_of(secret), token=token
+    )
     return secret
 
 

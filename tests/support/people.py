@@ -75,7 +75,7 @@ class People:
             last_used_at=None,
             revoked_at=None,
         )
-        await self.database.run(add_personal_token, digest=digest_of(secret), token=token)
+        await self.database.run(add_personal_token, tenant_id=token.tenant_id, digest=digest_of(secret), token=token)
         return secret, token
 
     async def client(self, name: str = "Claude", redirect_uri: str = "https://client.example/callback") -> Client:

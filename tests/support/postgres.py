@@ -47,13 +47,18 @@ def find_postgres(run: TestRun) -> str:
 def create_database(server: str) -> str:
     """Create an empty database with a name of its own."""
     name = f"gw_test_{secrets.token_hex(6)}"
-    run_aside(_execute(server, f'CREATE DATABASE "{name}"'))
+    execute(server, f'CREATE DATABASE "{name}"')
     return make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
 def drop_database(server: str, url: str) -> None:
     """Drop a database, whoever is still connected to it."""
-    run_aside(_execute(server, f'DROP DATABASE IF EXISTS "{make_url(url).database}" WITH (FORCE)'))
+    execute(server, f'DROP DATABASE IF EXISTS "{make_url(url).database}" WITH (FORCE)')
+
+
+def execute(url: str, statement: str) -> None:
+    """Run one statement."""
+    run_aside(_execute(url, statement))
 
 
 def run_aside(work: Coroutine[Any, Any, T]) -> T:

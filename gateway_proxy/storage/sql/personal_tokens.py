@@ -13,18 +13,20 @@ from gateway_proxy.storage.sql.tables import personal_tokens
 _USE_IS_NOTED_EVERY: Final = timedelta(minutes=5)
 
 
-def add_personal_token(session: Session, *, digest: bytes, token: PersonalToken) -> None:
+def add_personal_token(session: Session, *, tenant_id: str, digest: bytes, token: PersonalToken) -> None:
     """Keep a token's digest; the secret itself is shown once and kept nowhere (security AS8).
 
     Raises:
         AlreadyExists: The id is taken: the form that chose it was sent twice.
     """
+    if token.tenant_id != tenant_id:
+        raise ValueError(f"personal token {token.id} belongs to another tenant")
     with naming_duplicates("personal token", token.id):
         session.execute(
             insert(personal_tokens).values(
                 id=token.id,
                 digest=digest,
-                tenant_id=token.tenant_id,
+                tenant_id=tenant_id,
                 user_id=token.user_id,
                 name=token.name,
                 scope=token.scope,

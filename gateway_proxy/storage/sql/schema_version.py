@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import column, inspect, select, table
 from sqlalchemy.orm import Session
 
-SCHEMA_VERSION: Final = "0002"
+SCHEMA_VERSION: Final = "0003"
 """The newest step in `migrations/versions`."""
 
 _VERSIONS: Final = table("alembic_version", column("version_num"))
