@@ -39,24 +39,20 @@ class ModelDirectory(Protocol):
         """The tenant's assistants and providers."""
 
 
-ListAssistants = Callable[..., list[Assistant]]
-ListProviders = Callable[..., list[Provider]]
+ListModels = Callable[..., tuple[list[Assistant], list[Provider]]]
 
 
 class StoredModels:
-    """The directory over the database. Both functions take `(session, *, tenant_id)`; keys are bound by the caller.
+    """The directory over the database. `list_models` takes `(session, *, tenant_id)`; keys are bound by the caller.
 
     What was read is kept for a second, so that the four requests of one chat turn cost one look-up, and who comes while
     it is read waits for the same; `forget` ends that at once when the admin API changed something, at whichever worker.
     """
 
-    def __init__(
-        self, database: Database, clock: Clock, *, list_assistants: ListAssistants, list_providers: ListProviders
-    ) -> None:
+    def __init__(self, database: Database, clock: Clock, *, list_models: ListModels) -> None:
         self._database = database
         self._clock = clock
-        self._list_assistants = list_assistants
-        self._list_providers = list_providers
+        self._list_models = list_models
         self._kept: OrderedDict[str, tuple[float, TenantModels]] = OrderedDict()
         self._reading: dict[str, asyncio.Task[TenantModels]] = {}
 
@@ -73,10 +69,8 @@ class StoredModels:
 
     async def _read(self, tenant_id: str) -> TenantModels:
         started = self._clock.monotonic()
-        models = TenantModels(
-            {a.name: a for a in await self._database.read(self._list_assistants, tenant_id=tenant_id)},
-            {p.name: p for p in await self._database.read(self._list_providers, tenant_id=tenant_id)},
-        )
+        assistants, providers = await self._database.read(self._list_models, tenant_id=tenant_id)
+        models = TenantModels({a.name: a for a in assistants}, {p.name: p for p in providers})
         if self._reading.get(tenant_id) is not asyncio.current_task():
             return models  # forgotten while it was read: good for who asked before, and no longer
         self._kept[tenant_id] = (started, models)

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Final
 
+from sqlalchemy.orm import Session
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
@@ -11,8 +12,10 @@ from gateway_proxy.admin_api.routes import AdminServices, platform_routes, tenan
 from gateway_proxy.app.doors import Door
 from gateway_proxy.auth.error_bodies import admin_body, json_rpc_body
 from gateway_proxy.auth.middleware import Verifier, address_of
+from gateway_proxy.domain.assistant import Assistant
 from gateway_proxy.domain.errors import AuthError, RateLimited
 from gateway_proxy.domain.principal import Scope
+from gateway_proxy.domain.provider import Provider
 from gateway_proxy.mcp_endpoint.asgi import McpEndpoint
 from gateway_proxy.mcp_endpoint.config import EndpointConfig, EndpointLimits, IsStillWelcome, ServerIdentity
 from gateway_proxy.mcp_endpoint.http_sse import HttpSse
@@ -21,6 +24,7 @@ from gateway_proxy.provisioning.backend_edits import BackendEdits
 from gateway_proxy.provisioning.current_state import StoredConfiguration
 from gateway_proxy.provisioning.provider_edits import ProviderEdits
 from gateway_proxy.router.edit_news import Copies
+from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.services import Services
 from gateway_proxy.storage.sql.assistants import list_assistants
 from gateway_proxy.storage.sql.providers import list_providers
@@ -44,12 +48,7 @@ def openai_surface(services: Services, connections: ProviderConnections) -> list
         OPENAI_KEY_HEADERS,
         takes_outside_keys=True,
     )
-    models = StoredModels(
-        core.database,
-        core.clock,
-        list_assistants=list_assistants,
-        list_providers=partial(list_providers, keyring=core.keyring),
-    )
+    models = StoredModels(core.database, core.clock, list_models=partial(_list_models, keyring=core.keyring))
     services.relay.edit_news.add_copies(Copies(models.forget, models.forget_all))
     deps = OpenAIDeps(
         directory=models,
@@ -63,6 +62,12 @@ def openai_surface(services: Services, connections: ProviderConnections) -> list
         is_still_welcome=token_check(door.verifier(services), Scope.OPENAI, OPENAI_KEY_HEADERS),
     )
     return [door.guarded(route, services) for route in openai_routes(deps)]
+
+
+def _list_models(session: Session, *, tenant_id: str, keyring: Keyring) -> tuple[list[Assistant], list[Provider]]:
+    """What /v1 offers, in one transaction."""
+    assistants = list_assistants(session, tenant_id=tenant_id)
+    return assistants, list_providers(session, tenant_id=tenant_id, keyring=keyring)
 
 
 def token_check(verifier: Verifier, wanted: Scope, alternates: tuple[bytes, ...] = ()) -> IsStillWelcome:

@@ -67,7 +67,9 @@ class AssistantEdits:
         """
         await count_edit(self.limiter, ctx, "assistant")
         placed = replace(assistant, id=new_id(), tenant_id=ctx.tenant.id, revision=1)
-        stored = await self.database.run(_put, ctx=ctx, placed=placed, keyring=self.keyring, now=self.clock.now())
+        stored = await self.database.run(
+            _put, tenant_id=ctx.tenant.id, ctx=ctx, placed=placed, keyring=self.keyring, now=self.clock.now()
+        )
         await self.announce(ctx.tenant.id)
         return stored
 
@@ -80,16 +82,18 @@ class AssistantEdits:
         """
         if not is_assistant_name(name):
             raise NotFound("assistant", name)
-        await self.database.run(_remove, ctx=ctx, name=name, now=self.clock.now())
+        await self.database.run(_remove, tenant_id=ctx.tenant.id, ctx=ctx, name=name, now=self.clock.now())
         await self.announce(ctx.tenant.id)
 
 
 # --- inside a transaction -------------------------------------------------------------------------------------------
-def _put(session: Session, *, ctx: TenantContext, placed: Assistant, keyring: Keyring, now: datetime) -> Assistant:
+def _put(
+    session: Session, *, tenant_id: str, ctx: TenantContext, placed: Assistant, keyring: Keyring, now: datetime
+) -> Assistant:
     """The tenant is held, so that what the assistant refers to is still there when it is stored."""
-    if tenants.lock_tenant(session, tenant_id=ctx.tenant.id) is None:
+    if tenants.lock_tenant(session, tenant_id=tenant_id) is None:
         raise NotFound("tenant", ctx.tenant.slug)
-    before = {each.name: each for each in assistants.list_assistants(session, tenant_id=ctx.tenant.id)}
+    before = {each.name: each for each in assistants.list_assistants(session, tenant_id=tenant_id)}
     known = before.get(placed.name)
     problems = Problems()
     if known is None and len(before) >= MOST_ASSISTANTS:
@@ -101,21 +105,21 @@ def _put(session: Session, *, ctx: TenantContext, placed: Assistant, keyring: Ke
     check_references(
         placed.provider,
         placed.mcp_servers or (),
-        providers={each.name for each in providers.list_providers(session, tenant_id=ctx.tenant.id, keyring=keyring)},
-        servers={each.name for each in backends.list_backends(session, tenant_id=ctx.tenant.id, keyring=keyring)},
+        providers={each.name for each in providers.list_providers(session, tenant_id=tenant_id, keyring=keyring)},
+        servers={each.name for each in backends.list_backends(session, tenant_id=tenant_id, keyring=keyring)},
         path=(),
         problems=problems,
     )
     problems.raise_if_any()
-    stored = assistants.put_assistant(session, tenant_id=ctx.tenant.id, assistant=placed, now=now)
+    stored = assistants.put_assistant(session, tenant_id=tenant_id, assistant=placed, now=now)
     if known is None or known.revision != stored.revision:
         event = "assistant.added" if known is None else "assistant.replaced"
         record_edit(session, ctx, event, now, name=stored.name, provider=stored.provider, model=stored.model)
     return stored
 
 
-def _remove(session: Session, *, ctx: TenantContext, name: str, now: datetime) -> None:
-    if not assistants.remove_assistant(session, tenant_id=ctx.tenant.id, name=name):
+def _remove(session: Session, *, tenant_id: str, ctx: TenantContext, name: str, now: datetime) -> None:
+    if not assistants.remove_assistant(session, tenant_id=tenant_id, name=name):
         raise NotFound("assistant", name)
     record_edit(session, ctx, "assistant.removed", now, name=name)
 

@@ -89,7 +89,13 @@ class BackendEdits:
         try:
             await self._try(tried)
             stored = await self.database.run(
-                _put, ctx=ctx, definitions=definitions, placed=tried, keyring=self.keyring, now=self.clock.now()
+                _put,
+                tenant_id=ctx.tenant.id,
+                ctx=ctx,
+                definitions=definitions,
+                placed=tried,
+                keyring=self.keyring,
+                now=self.clock.now(),
             )
             kept |= {backend.id for backend in stored}
         finally:
@@ -106,7 +112,7 @@ class BackendEdits:
         """
         if not is_server_name(name):
             raise NotFound("server", name)
-        await self.database.run(_remove, ctx=ctx, name=name, now=self.clock.now())
+        await self.database.run(_remove, tenant_id=ctx.tenant.id, ctx=ctx, name=name, now=self.clock.now())
         await self.announce(ctx.tenant.id)
 
     async def _check_addresses(self, definitions: Sequence[Definition]) -> None:
@@ -169,18 +175,19 @@ def _check_fit(session: Session, *, tenant_id: str, definitions: Sequence[Defini
 def _put(
     session: Session,
     *,
+    tenant_id: str,
     ctx: TenantContext,
     definitions: Sequence[Definition],
     placed: Sequence[Backend],
     keyring: Keyring,
     now: datetime,
 ) -> list[Backend]:
-    tenants.lock_tenant(session, tenant_id=ctx.tenant.id)
-    _check_fit(session, tenant_id=ctx.tenant.id, definitions=definitions, keyring=keyring)
-    before = {each.name: each for each in backends.list_backends(session, tenant_id=ctx.tenant.id, keyring=keyring)}
+    tenants.lock_tenant(session, tenant_id=tenant_id)
+    _check_fit(session, tenant_id=tenant_id, definitions=definitions, keyring=keyring)
+    before = {each.name: each for each in backends.list_backends(session, tenant_id=tenant_id, keyring=keyring)}
     stored = []
     for backend in placed:
-        each = backends.put_backend(session, tenant_id=ctx.tenant.id, backend=backend, keyring=keyring, now=now)
+        each = backends.put_backend(session, tenant_id=tenant_id, backend=backend, keyring=keyring, now=now)
         known = before.get(each.name)
         if known is None or known.revision != each.revision:
             event = "backend.added" if known is None else "backend.replaced"
@@ -189,7 +196,7 @@ def _put(
     return stored
 
 
-def _remove(session: Session, *, ctx: TenantContext, name: str, now: datetime) -> None:
-    if not backends.remove_backend(session, tenant_id=ctx.tenant.id, name=name):
+def _remove(session: Session, *, tenant_id: str, ctx: TenantContext, name: str, now: datetime) -> None:
+    if not backends.remove_backend(session, tenant_id=tenant_id, name=name):
         raise NotFound("server", name)
     record_edit(session, ctx, "backend.removed", now, name=name)

@@ -52,8 +52,8 @@ class StoredConfiguration:
             NotFound: The tenant is gone.
             StorageUnavailable: The database is out of reach.
         """
-        found = await self.database.read(find_current_tenant, slug=ctx.tenant.slug, keyring=self.keyring)
-        if found is None or found.tenant.id != ctx.tenant.id:
+        found = await self.database.read(_find_own, tenant_id=ctx.tenant.id, keyring=self.keyring)
+        if found is None:
             raise NotFound("tenant", ctx.tenant.slug)
         return found
 
@@ -81,6 +81,11 @@ def find_current_user(session: Session, *, email: str) -> CurrentUser | None:
 def list_current_users(session: Session) -> list[CurrentUser]:
     """Everybody, without their password hashes."""
     return [CurrentUser(user, None, _roles(session, user)) for user in users.list_users(session)]
+
+
+def _find_own(session: Session, *, tenant_id: str, keyring: Keyring) -> CurrentTenant | None:
+    tenant = tenants.find_tenant(session, tenant_id=tenant_id)
+    return None if tenant is None else _with_belongings(session, tenant, keyring)
 
 
 def _with_belongings(session: Session, tenant: Tenant, keyring: Keyring) -> CurrentTenant:

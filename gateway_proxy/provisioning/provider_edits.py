@@ -73,7 +73,9 @@ class ProviderEdits:
             problems.add(("base_url",), fault)
         problems.raise_if_any()
         placed = replace(provider, id=new_id(), tenant_id=ctx.tenant.id, revision=1)
-        stored = await self.database.run(_put, ctx=ctx, placed=placed, keyring=self.keyring, now=self.clock.now())
+        stored = await self.database.run(
+            _put, tenant_id=ctx.tenant.id, ctx=ctx, placed=placed, keyring=self.keyring, now=self.clock.now()
+        )
         await self.announce(ctx.tenant.id)
         return stored
 
@@ -87,13 +89,14 @@ class ProviderEdits:
         """
         if not is_provider_name(name):
             raise NotFound("provider", name)
-        await self.database.run(_remove, ctx=ctx, name=name, now=self.clock.now())
+        await self.database.run(_remove, tenant_id=ctx.tenant.id, ctx=ctx, name=name, now=self.clock.now())
         await self.announce(ctx.tenant.id)
 
 
 # --- inside a transaction -------------------------------------------------------------------------------------------
-def _put(session: Session, *, ctx: TenantContext, placed: Provider, keyring: Keyring, now: datetime) -> Provider:
-    tenant_id = ctx.tenant.id
+def _put(
+    session: Session, *, tenant_id: str, ctx: TenantContext, placed: Provider, keyring: Keyring, now: datetime
+) -> Provider:
     if tenants.lock_tenant(session, tenant_id=tenant_id) is None:
         raise NotFound("tenant", ctx.tenant.slug)
     before = {each.name: each for each in providers.list_providers(session, tenant_id=tenant_id, keyring=keyring)}
@@ -109,11 +112,11 @@ def _put(session: Session, *, ctx: TenantContext, placed: Provider, keyring: Key
     return stored
 
 
-def _remove(session: Session, *, ctx: TenantContext, name: str, now: datetime) -> None:
+def _remove(session: Session, *, tenant_id: str, ctx: TenantContext, name: str, now: datetime) -> None:
     """The tenant is held, so that no assistant that names the provider is added meanwhile."""
-    tenants.lock_tenant(session, tenant_id=ctx.tenant.id)
-    stored = assistants.list_assistants(session, tenant_id=ctx.tenant.id)
-    if not providers.remove_provider(session, tenant_id=ctx.tenant.id, name=name):
+    tenants.lock_tenant(session, tenant_id=tenant_id)
+    stored = assistants.list_assistants(session, tenant_id=tenant_id)
+    if not providers.remove_provider(session, tenant_id=tenant_id, name=name):
         raise NotFound("provider", name)
     users = tuple(assistant.name for assistant in stored if assistant.provider == name)
     if users:

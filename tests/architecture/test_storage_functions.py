@@ -62,3 +62,19 @@ def test_storage_functions_take_a_session_and_keywords_only(function: ast.Functi
     if "Session" not in ast.unparse(function.args):
         return
     assert [argument.arg for argument in function.args.args] == ["session"]
+
+
+def _entries() -> Iterator[tuple[str, set[str]]]:
+    """Where the source enters by the door, and with which keywords."""
+    root = SQL.parents[2]
+    for path in sorted([*root.glob("gateway_proxy/**/*.py"), *root.glob("openai_routes/**/*.py")]):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("database.run", "database.read")):
+                yield f"{path.relative_to(root)}:{node.lineno}", {each.arg for each in node.keywords if each.arg}
+
+
+def test_whoever_enters_for_a_tenant_says_so_at_the_door() -> None:
+    """ADR 16: the second wall is raised for `tenant_id`; a context that holds it does not show there."""
+    entries = dict(_entries())
+    assert len(entries) > 30
+    assert [place for place, keywords in entries.items() if "ctx" in keywords and "tenant_id" not in keywords] == []
