@@ -11,8 +11,8 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from openai_routes.introduction import plain
+from openai_routes.shown_text import ShownText
 from openai_routes.targets import ProgressMode
-from openai_routes.thoughts import ThoughtFilter
 from openai_routes.turn import (
     Annotated,
     CallDelta,
@@ -77,7 +77,7 @@ class ChunkWriter:
         self._model = model
         self._progress = progress
         self._include_usage = include_usage
-        self._thoughts = ThoughtFilter() if strips_thoughts else None
+        self._shown = ShownText(strips_thoughts=strips_thoughts)
         self._has_role = False
         empty = _encode(Chunk(answer_id, "chat.completion.chunk", created, model, []))
         self._head = b"data: " + empty[:-2] + b'{"index":0,"delta":{"content":'
@@ -102,7 +102,7 @@ class ChunkWriter:
         return sse_data(_encode(Chunk(self._id, "chat.completion.chunk", self._created, self._model, [choice], **more)))
 
     def _text(self, event: TextDelta, parts: list[bytes]) -> None:
-        text = event.text if self._thoughts is None else self._thoughts.feed(event.text)
+        text = self._shown.feed(event.text)
         if not text:
             return
         if event.logprobs and len(text) <= PIECE:
@@ -120,6 +120,7 @@ class ChunkWriter:
             case CallDelta():
                 parts.extend(self.chunk(Delta(tool_calls=[delta])) for delta in _call_deltas(event))
             case ToolStarted() | ToolProgressed() | ToolFinished():
+                self._shown.end_round()  # the model is silent while tools run
                 self._status(event, parts)
             case RefusalDelta():
                 parts.append(self.chunk(Delta(refusal=event.text)))
@@ -136,7 +137,7 @@ class ChunkWriter:
             parts.append(self.chunk(Delta(), event=Raw(_encode({"type": "status", "data": data}))))
 
     def _end(self, event: LoopEnded, parts: list[bytes]) -> None:
-        if self._thoughts is not None and (rest := self._thoughts.finish()):
+        if rest := self._shown.finish():
             parts.append(self._head + _encode(rest) + self._tail)
         # Open WebUI cannot ask for usage, and takes it from any chunk that has choices
         on_finish = self._progress == "openwebui" and not self._include_usage
@@ -165,7 +166,7 @@ class CompletionWriter:
 
     def __init__(self, *, progress: ProgressMode = "none", strips_thoughts: bool = False) -> None:
         self._progress = progress
-        self._strips_thoughts = strips_thoughts
+        self._shown = ShownText(strips_thoughts=strips_thoughts)
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
@@ -179,14 +180,16 @@ class CompletionWriter:
         for event in events:
             match event:
                 case TextDelta():
-                    self._text.append(event.text)
+                    self._text.append(self._shown.feed(event.text))
                     self._logprobs = event.logprobs
                 case ReasoningDelta():
                     self._reasoning.append(event.text)
                 case CallDelta():
                     self._add_call(event)
-                case ToolStarted() | ToolProgressed() | ToolFinished() if self._progress == "reasoning":
-                    self._reasoning.append(status_line(event) + "\n")
+                case ToolStarted() | ToolProgressed() | ToolFinished():
+                    self._shown.end_round()
+                    if self._progress == "reasoning":
+                        self._reasoning.append(status_line(event) + "\n")
                 case RefusalDelta():
                     self._refusal.append(event.text)
                 case Annotated():
@@ -202,10 +205,7 @@ class CompletionWriter:
     def completion(self, answer_id: str, created: int, model: str) -> bytes:
         """The body of the answer."""
         assert self._ended is not None
-        text = "".join(self._text)
-        if self._strips_thoughts:
-            thoughts = ThoughtFilter()
-            text = thoughts.feed(text) + thoughts.finish()
+        text = "".join(self._text) + self._shown.finish()
         message = AssistantMessage("assistant", text if text or not self._calls else None)
         if self._reasoning:
             message.reasoning_content = "".join(self._reasoning)

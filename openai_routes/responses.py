@@ -21,6 +21,7 @@ from openai_routes.errors import ResponseUnknown
 from openai_routes.kept_turns import KeptTurn, KeptTurns
 from openai_routes.responses_request import ResponsesRequest, read_responses_request
 from openai_routes.responses_stream import ResponseWriter
+from openai_routes.shown_text import BREAK
 from openai_routes.stream import Answer, EventStream
 from openai_routes.turn import LoopEnded, Message
 
@@ -102,10 +103,8 @@ class Responses:
 def _said(output: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The assistant's message that a response's items stand for."""
     parts = [part for item in output if item["type"] == "message" for part in item["content"]]
-    message: dict[str, Any] = {
-        "role": "assistant",
-        "content": "".join(part.get("text") or part.get("refusal") or "" for part in parts) or None,
-    }
+    texts = [text for part in parts if (text := part.get("text") or part.get("refusal"))]
+    message: dict[str, Any] = {"role": "assistant", "content": BREAK.join(texts) or None}
     calls = []
     for item in output:
         if item["type"] == "function_call":

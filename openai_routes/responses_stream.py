@@ -11,8 +11,8 @@ import msgspec
 from gateway_proxy.domain.ids import new_id
 from openai_routes.chat_stream import status_line
 from openai_routes.errors import WireError
+from openai_routes.shown_text import ShownText
 from openai_routes.targets import ProgressMode
-from openai_routes.thoughts import ThoughtFilter
 from openai_routes.turn import (
     CallDelta,
     LoopEnded,
@@ -59,7 +59,7 @@ class ResponseWriter:
         }
         self._custom = custom
         self._progress = progress
-        self._thoughts = ThoughtFilter() if strips_thoughts else None
+        self._shown = ShownText(strips_thoughts=strips_thoughts)
         self._frames: list[bytes] = []
         self._number = 0
         self._open: JSONObject | None = None
@@ -102,13 +102,15 @@ class ResponseWriter:
     def _add(self, event: LoopEvent) -> None:
         match event:
             case TextDelta():
-                self._text(event.text if self._thoughts is None else self._thoughts.feed(event.text))
+                self._text(self._shown.feed(event.text))
             case ReasoningDelta():
                 self._reasoning(event.text)
             case CallDelta():
                 self._call(event)
-            case ToolStarted() | ToolProgressed() | ToolFinished() if self._progress == "reasoning":
-                self._reasoning(status_line(event) + "\n")
+            case ToolStarted() | ToolProgressed() | ToolFinished():
+                self._shown.end_round()
+                if self._progress == "reasoning":
+                    self._reasoning(status_line(event) + "\n")
             case RefusalDelta():
                 self._refusal(event.text)
             case LoopEnded():
@@ -164,6 +166,8 @@ class ResponseWriter:
     def _begin(self, item: JSONObject) -> JSONObject:
         if self._open is not None and self._open["type"] in ("message", "reasoning"):
             self._close_item(self._open)
+        if item["type"] != "message":
+            self._shown.begin_elsewhere()
         item["status"] = "in_progress"
         self._pieces = []
         self._response["output"].append(item)
@@ -214,8 +218,7 @@ class ResponseWriter:
         self._emit("response.output_item.done", output_index=place["output_index"], item=item)
 
     def _end(self, event: LoopEnded) -> None:
-        if self._thoughts is not None:
-            self._text(self._thoughts.finish())
+        self._text(self._shown.finish())
         self._close()
         reason = INCOMPLETE.get(event.reason)
         self._response["status"] = "completed" if reason is None else "incomplete"

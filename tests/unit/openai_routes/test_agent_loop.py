@@ -191,7 +191,7 @@ async def test_the_stream_helper_of_the_sdk_reads_every_part() -> None:
     async with stage(script, ADD) as on:
         async with on.openai.chat.completions.stream(model="helper", messages=ASK) as stream:
             final = await stream.get_final_completion()
-        assert final.choices[0].message.content == "Let me see. Five."
+        assert final.choices[0].message.content == "Let me see. \n\nFive."
         assert final.choices[0].message.model_dump()["reasoning_content"] == "Hm.Yes."
         assert on.upstream.requests[1]["messages"][-2]["reasoning_content"] == "Hm."
         assert on.upstream.requests[1]["messages"][-2]["content"] == "Let me see. "

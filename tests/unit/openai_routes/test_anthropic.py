@@ -48,7 +48,7 @@ async def test_parallel_tools_with_signed_thinking_run_through(stream: bool) -> 
                 answer: Any = await running.get_final_completion()
         else:
             answer = await on.openai.chat.completions.create(model="helper", messages=ASK)
-        assert answer.choices[0].message.content == "Let me add. Five."
+        assert answer.choices[0].message.content == "Let me add. \n\nFive."
         assert answer.choices[0].message.model_dump()["reasoning_content"] == "Two sums."
         assert answer.choices[0].finish_reason == "stop"
         assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (36, 12)

@@ -89,7 +89,7 @@ async def test_the_strictest_reader_reads_every_stream(name: str) -> None:
         async with on.openai.chat.completions.stream(**body, extra_headers=sent.headers) as stream:
             final = await stream.get_final_completion()
         message = final.choices[0].message
-        assert message.content == "Adding. Both. "
+        assert message.content == "Adding. \n\nBoth. "
         assert [(call.id, call.function.name) for call in message.tool_calls or []] == [theirs[:2]]
 
 
