@@ -318,7 +318,9 @@ _TABLE: Final[dict[type[domain.GatewayError], Callable[[Any], WireError]]] = {
     domain.RelayError: lambda _: _backend("A tool server failed."),
     domain.CursorInvalid: lambda _: _backend("The list of tools changed while it was read; try again.", status=503),
     domain.ToolUnknown: lambda e: _backend(f"Unknown tool '{e.name}'.", code="tool_unknown"),
-    domain.BackendUnavailable: lambda e: _backend(f"The tool server '{e.backend}' cannot be reached."),
+    domain.BackendUnavailable: lambda e: _backend(
+        f"The tool server '{e.backend}' {'is still being started' if e.is_starting else 'cannot be reached'}."
+    ),
     domain.BackendTimeout: lambda e: _backend(
         f"The tool server '{e.backend}' did not answer within {e.seconds:g} s.", status=504, code="backend_timeout"
     ),

@@ -32,6 +32,7 @@ def shown(backend: Backend, ctx: TenantContext) -> dict[str, Any]:
             "args": list(backend.args) if is_own else [REDACTED] * len(backend.args),
             "cwd": backend.cwd,
             "env": _hidden(backend.env),
+            "start_timeout": backend.start_timeout,
             "encoding": backend.encoding,
             "encoding_error_handler": backend.encoding_error_handler,
         }

@@ -58,7 +58,8 @@ class _Discovered(msgspec.Struct):
 class Handshake:
     """Opens a session with one backend at one endpoint.
 
-    `moved_to` is the path to which the backend redirects on its own origin; the session stays there.
+    It takes at most `seconds`. `moved_to` is the path to which the backend redirects on its own origin; the session
+    stays there.
     """
 
     backend: str
@@ -68,6 +69,7 @@ class Handshake:
     client_info: bytes
     minter: Minter
     aside: Aside
+    seconds: float = HANDSHAKE_TIMEOUT
     moved_to: str | None = None
 
     async def open(self) -> UpstreamSession:
@@ -90,7 +92,7 @@ class Handshake:
                 if modern is not None:
                     return modern
         except EgressError as error:
-            raise relay_error(self.backend, error, seconds=HANDSHAKE_TIMEOUT) from None
+            raise relay_error(self.backend, error, seconds=self.seconds) from None
         raise BackendUnavailable(self.backend, None, f"it refused the handshake with error {outcome.code}")
 
     async def _open_modern(self) -> UpstreamSession:
@@ -136,8 +138,8 @@ class Handshake:
         return failure
 
     async def _confirm(self, session: UpstreamSession) -> None:
-        reply = await session.post(write_notification("notifications/initialized", b""), timeout=HANDSHAKE_TIMEOUT)
-        await reply.read(limit=RESULT_LIMIT, timeout=HANDSHAKE_TIMEOUT)
+        reply = await session.post(write_notification("notifications/initialized", b""), timeout=self.seconds)
+        await reply.read(limit=RESULT_LIMIT, timeout=self.seconds)
         await reply.close()
         if reply.status >= 300:
             raise BackendMisbehaved(self.backend, f"it answered the end of the handshake with status {reply.status}")
@@ -163,8 +165,8 @@ class Handshake:
         )
         http, path, target = self.endpoint.http, self.endpoint.path, self.endpoint.target
         if target is None or self.moved_to is not None:
-            return await http.send("POST", self.moved_to or path, headers, message, timeout=HANDSHAKE_TIMEOUT)
-        reply, found = await send_within_origin(http, "POST", target, headers, message, timeout=HANDSHAKE_TIMEOUT)
+            return await http.send("POST", self.moved_to or path, headers, message, timeout=self.seconds)
+        reply, found = await send_within_origin(http, "POST", target, headers, message, timeout=self.seconds)
         self.moved_to = found.path if found is not target else None
         return reply
 
@@ -176,11 +178,11 @@ class Handshake:
         try:
             parser = SseParser(RESULT_LIMIT) if "event-stream" in (reply.header("content-type") or "") else None
             if parser is None:
-                found = self._find(await reply.read(limit=RESULT_LIMIT, timeout=HANDSHAKE_TIMEOUT), request_id)
+                found = self._find(await reply.read(limit=RESULT_LIMIT, timeout=self.seconds), request_id)
                 if found is not None:
                     return found
             else:
-                while (chunk := await reply.read_chunk(timeout=HANDSHAKE_TIMEOUT)) is not None:
+                while (chunk := await reply.read_chunk(timeout=self.seconds)) is not None:
                     for event in parser.feed(chunk):
                         if (found := self._find(event, request_id)) is not None:
                             return found

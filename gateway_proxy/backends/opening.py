@@ -17,8 +17,18 @@ from gateway_proxy.telemetry.logs import get_log
 
 log = get_log(__name__)
 
-OPEN_TIMEOUT: Final = 60.0
+START_MARGIN: Final = 10.0  # for the runner to say itself that a child did not start
 _VARIANTS: Final[Mapping[Transport, tuple[str, ...]]] = MappingProxyType({Transport.AUTO: ("", SSE_VARIANT)})
+
+
+def handshake_seconds(backend: Backend) -> float:
+    """The most that a handshake may take: of a child it waits for the start."""
+    return backend.start_timeout + START_MARGIN if backend.transport is Transport.STDIO else HANDSHAKE_TIMEOUT
+
+
+def open_seconds(backend: Backend) -> float:
+    """The most that opening a session may take, the look for one that is open and the runner's own part included."""
+    return HANDSHAKE_TIMEOUT + handshake_seconds(backend)
 
 
 class UpstreamRecords(Protocol):
@@ -46,17 +56,17 @@ class Opener:
     async def get_session(
         self, backend: Backend, key: SessionKey, declared: Declared, client_info: bytes
     ) -> UpstreamSession:
-        """A session for `key`, within `OPEN_TIMEOUT` seconds.
+        """A session for `key`, within `open_seconds`.
 
         Raises:
             RelayError: The backend could not be started, reached or agreed with.
         """
         try:
-            async with asyncio.timeout(OPEN_TIMEOUT):
+            async with asyncio.timeout(open_seconds(backend)):
                 known = await self.find_session(backend, key)
                 return known or await self._open(backend, key, declared, client_info)
         except TimeoutError:
-            raise BackendTimeout(backend.name, OPEN_TIMEOUT) from None
+            raise BackendTimeout(backend.name, open_seconds(backend)) from None
 
     async def forget(self, session: UpstreamSession) -> None:
         """The backend no longer knows the session: nobody is to resume it."""
@@ -123,12 +133,13 @@ class Opener:
     async def _shake_hands(
         self, backend: Backend, key: SessionKey, endpoint: Endpoint, declared: Declared, client_info: bytes
     ) -> UpstreamSession:
-        handshake = Handshake(backend.name, endpoint, key, declared, client_info, self._minter, self._aside)
+        seconds = handshake_seconds(backend)
+        handshake = Handshake(backend.name, endpoint, key, declared, client_info, self._minter, self._aside, seconds)
         try:
-            async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+            async with asyncio.timeout(seconds):
                 session = await handshake.open()
         except TimeoutError:
-            raise BackendTimeout(backend.name, HANDSHAKE_TIMEOUT) from None
+            raise BackendTimeout(backend.name, seconds) from None
         except NotStreamable:
             if endpoint.ends_by_closing:
                 raise BackendUnavailable(backend.name, None, "it ended while it was being started") from None

@@ -5,6 +5,7 @@ cannot carry (extensions, `input_required`) goes through untouched then. What is
 """
 
 import asyncio
+import math
 from typing import Final, NamedTuple
 
 from gateway_proxy.backends.caller import NOTHING_DECLARED, Caller, Declared
@@ -16,11 +17,15 @@ from gateway_proxy.backends.splice import GATEWAY_INFO, client_info_of
 from gateway_proxy.backends.upstream_session import Era, UpstreamSession
 from gateway_proxy.domain.backend import Backend, Transport
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import BackendTimeout
+from gateway_proxy.domain.errors import BackendTimeout, BackendUnavailable
 
 IDLE_SECONDS: Final = 900.0
 REFUSED_SECONDS: Final = 3600.0
 UNCLEAR_SECONDS: Final = 60.0
+START_PATIENCE: Final = 30.0
+"""What a call waits for a child that is being started. The start goes on without it."""
+
+_RETRY_SECONDS: Final = 5.0
 _NEVER_MODERN: Final = frozenset({Transport.SSE, Transport.OPENAPI})
 
 Place = tuple[str, int, str, bytes, str]
@@ -66,18 +71,30 @@ class SessionPool:
         return self._sessions.get(place)
 
     async def get(
-        self, standing: Standing, backend: Backend, user_id: str, caller: Caller, deadline: Deadline
+        self,
+        standing: Standing,
+        backend: Backend,
+        user_id: str,
+        caller: Caller,
+        deadline: Deadline,
+        *,
+        patience: float = math.inf,
     ) -> tuple[Standing, UpstreamSession]:
         """The session, opened if need be. The standing is another one when the backend does not speak the era.
 
+        Waits no longer than the deadline, and than `patience` seconds; what is being opened meanwhile will be there
+        for the next one.
+
         Raises:
+            BackendUnavailable: Among other things, `is_starting`: it is a child, and the wait was over first.
             RelayError: It could not be opened.
         """
         session = self._sessions.get(standing.place)
         if session is not None:
             return standing, session
+        until = asyncio.get_running_loop().time() + patience
         try:
-            return standing, await self._open(standing.place, backend, caller, deadline)
+            return standing, await self._open(standing.place, backend, caller, deadline, until)
         except NotModern as refusal:
             pause = UNCLEAR_SECONDS
             if refusal.is_sure or self._was_asked_before(backend):
@@ -85,7 +102,7 @@ class SessionPool:
             self._not_modern[backend.id] = (backend.revision, self._clock.monotonic() + pause)
         standing = self.stand(backend, user_id, caller)
         session = self._sessions.get(standing.place)
-        return standing, session or await self._open(standing.place, backend, caller, deadline)
+        return standing, session or await self._open(standing.place, backend, caller, deadline, until)
 
     async def find_anywhere(self, standing: Standing, backend: Backend) -> UpstreamSession | None:
         """The session, if this worker or another has opened it."""
@@ -134,8 +151,10 @@ class SessionPool:
         held = self._not_modern.get(backend.id)
         return backend.transport is Transport.STDIO and held is not None and held[0] == backend.revision
 
-    async def _open(self, place: Place, backend: Backend, caller: Caller, deadline: Deadline) -> UpstreamSession:
-        """Opened by the first that asks while the others wait for it."""
+    async def _open(
+        self, place: Place, backend: Backend, caller: Caller, deadline: Deadline, until: float
+    ) -> UpstreamSession:
+        """Opened by the first that asks while the others wait for it, until the deadline or that time of the loop."""
         self._sweep()
         task = self._opening.get(place)
         if task is None:
@@ -146,9 +165,13 @@ class SessionPool:
             self._opening[place] = task
             task.add_done_callback(lambda done: self._opened(place, done))
         try:
-            async with asyncio.timeout(deadline.left(backend.name)):
+            patience = until - asyncio.get_running_loop().time()
+            async with asyncio.timeout(min(deadline.left(backend.name), patience)):
                 return await asyncio.shield(task)
         except TimeoutError:
+            if backend.transport is Transport.STDIO:
+                reason = "it is still being started"
+                raise BackendUnavailable(backend.name, _RETRY_SECONDS, reason, is_starting=True) from None
             raise BackendTimeout(backend.name, deadline.seconds) from None
 
     def _opened(self, place: Place, task: asyncio.Task[UpstreamSession]) -> None:

@@ -9,11 +9,11 @@ from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.errors import BackendUnavailable, EgressError
 from gateway_proxy.egress.exchange import Http, RequestHeaders
 
-START_TIMEOUT: Final = 20.0
+SSE_START_TIMEOUT: Final = 20.0
 IDLE_TIMEOUT: Final = 900.0
 MAX_CHILDREN_PER_TENANT: Final = 20
 ANSWER_LIMIT: Final = 64 * 1024
-_MARGIN: Final = 10.0
+_ANSWER_SECONDS: Final = 30.0  # it answers once the process runs, and before that opens the stream of an SSE server
 _REASONS: Final = {
     "bad_spec": "its definition was refused by the runner",
     "command_not_allowed": "its command is not on the runner's allow-list",
@@ -86,7 +86,7 @@ class RunnerHttp:
             headers=dict(backend.headers) if transport == "sse" else {},
             encoding=backend.encoding,
             encoding_error_handler=backend.encoding_error_handler,
-            start_timeout=START_TIMEOUT,
+            start_timeout=backend.start_timeout if transport == "stdio" else SSE_START_TIMEOUT,
             idle_timeout=IDLE_TIMEOUT,
             max_per_tenant=self._max_children,
             exclusive=is_exclusive,
@@ -113,7 +113,7 @@ class RunnerHttp:
         await self.http.close()
 
     async def _ask(self, method: str, path: str, body: bytes, backend: str) -> tuple[int, bytes, float | None]:
-        timeout = START_TIMEOUT + _MARGIN
+        timeout = _ANSWER_SECONDS
         try:
             reply = await self.http.send(method, path, self._json, body, timeout=timeout)
             try:

@@ -6,6 +6,7 @@ session store, so that any worker and a restarted process go on with the same on
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
@@ -22,8 +23,8 @@ from gateway_proxy.backends.faults import relay_error
 from gateway_proxy.backends.introduction import OF_AN_API, Introduction
 from gateway_proxy.backends.log_levels import EVERYTHING, LEVELS, NOTHING, asked_level, floor_of
 from gateway_proxy.backends.messages import Announcement, Failure, Result
-from gateway_proxy.backends.opening import OPEN_TIMEOUT, Opener, UpstreamRecords
-from gateway_proxy.backends.pool import Place, SessionPool, Standing
+from gateway_proxy.backends.opening import Opener, UpstreamRecords, open_seconds
+from gateway_proxy.backends.pool import START_PATIENCE, Place, SessionPool, Standing
 from gateway_proxy.backends.replies import SessionExpired, check_reply
 from gateway_proxy.backends.session_key import SHARED, part_of, part_of_session
 from gateway_proxy.backends.splice import GATEWAY_INFO, UpstreamRequest, header_value
@@ -79,7 +80,7 @@ class Upstreams:
             RelayError: The backend could not be reached, or answered with something that is not the protocol.
         """
         standing = self._pool.stand(backend, user_id, caller)
-        return self._start(standing, backend, user_id, caller, request, timeout, on_change)
+        return self._start(standing, backend, user_id, caller, request, timeout, on_change, START_PATIENCE)
 
     async def start_shared(
         self, backend: Backend, request: UpstreamRequest, *, timeout: float, on_change: OnChange
@@ -89,7 +90,7 @@ class Upstreams:
         Raises:
             RelayError: As `start`.
         """
-        return await self._start(_shared(backend), backend, "", NOBODY, request, timeout, on_change)
+        return await self._start(_shared(backend), backend, "", NOBODY, request, timeout, on_change, math.inf)
 
     async def introduce(self, backend: Backend, *, modern: bool = False) -> Introduction:
         """How the backend introduced itself, on the session that the tenant shares; opened if need be.
@@ -102,7 +103,7 @@ class Upstreams:
         if backend.transport is Transport.OPENAPI:
             return OF_AN_API
         breaker = self._check_usable(backend)
-        deadline = Deadline(self._clock, OPEN_TIMEOUT)
+        deadline = Deadline(self._clock, open_seconds(backend))
         try:
             standing = self._pool.stand(backend, "", NOBODY_MODERN) if modern else _shared(backend)
             _, session = await self._pool.get(standing, backend, "", NOBODY_MODERN if modern else NOBODY, deadline)
@@ -138,7 +139,8 @@ class Upstreams:
             return
         self._check_usable(backend)
         standing = self._pool.stand(backend, user_id, caller)
-        _, session = await self._pool.get(standing, backend, user_id, caller, Deadline(self._clock, OPEN_TIMEOUT))
+        deadline = Deadline(self._clock, open_seconds(backend))
+        _, session = await self._pool.get(standing, backend, user_id, caller, deadline, patience=START_PATIENCE)
         extra = [("mcp-method", header_value(method))] if session.era is Era.MODERN else None
         self._aside.spawn(session.post_and_forget(write_notification(method, one_line(params)), extra=extra))
 
@@ -232,6 +234,7 @@ class Upstreams:
         request: UpstreamRequest,
         timeout: float | None,
         on_change: OnChange,
+        patience: float,
     ) -> Exchange | Result | Failure:
         deadline = Deadline(self._clock, backend.timeout if timeout is None else timeout)
         if backend.transport is _OPENAPI:
@@ -241,12 +244,14 @@ class Upstreams:
         try:
             session = self._pool.find(standing.place)
             if session is None:
-                standing, session = await self._pool.get(standing, backend, user_id, caller, deadline)
+                standing, session = await self._pool.get(
+                    standing, backend, user_id, caller, deadline, patience=patience
+                )
             try:
                 return await self._send(session, caller, standing.declared, request, deadline, breaker, on_change)
             except SessionExpired:
                 await self._pool.expire(standing.place, session)
-            standing, session = await self._pool.get(standing, backend, user_id, caller, deadline)
+            standing, session = await self._pool.get(standing, backend, user_id, caller, deadline, patience=patience)
             try:
                 return await self._send(session, caller, standing.declared, request, deadline, breaker, on_change)
             except SessionExpired:
@@ -256,7 +261,8 @@ class Upstreams:
             breaker.failed(problem)
             raise problem from None
         except (BackendUnavailable, BackendMisbehaved, BackendTimeout) as error:
-            breaker.failed(error)
+            if not (isinstance(error, BackendUnavailable) and error.is_starting):
+                breaker.failed(error)
             raise
 
     def _openapi_services(self) -> "OpenApiServices":
@@ -325,7 +331,8 @@ class Upstreams:
     async def _open_to_hear(self, backend: Backend, user_id: str, caller: Caller) -> UpstreamSession:
         self._check_usable(backend)
         standing = self._pool.stand(backend, user_id, caller)
-        _, session = await self._pool.get(standing, backend, user_id, caller, Deadline(self._clock, OPEN_TIMEOUT))
+        deadline = Deadline(self._clock, open_seconds(backend))
+        _, session = await self._pool.get(standing, backend, user_id, caller, deadline)
         if caller.log_level is not None and session.era is Era.LEGACY:
             await self._set_level(session, caller.log_level)
         return session

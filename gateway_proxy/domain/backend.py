@@ -29,7 +29,8 @@ class Backend:
     private address, a tenant's may not; only those of the configuration go when they are no longer in it.
     `revision` changes with every edit; whatever is cached or running for an older one is stale.
     `base_url` says where the operations of an OpenAPI document are, when its own servers are not to be followed.
-    `timeout` is seconds for one call. `isolation` None means the default of the transport (see router).
+    `timeout` is seconds for one call, `start_timeout` for the start of a program, what it downloads first included.
+    `isolation` None means the default of the transport (see router).
     `unreadable` says that it is sealed under a key that is not configured any more: what was sealed is empty, and it
     cannot be used until it is written anew.
     """
@@ -49,6 +50,7 @@ class Backend:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     isolation: Isolation | None = None
     timeout: float = 300.0
+    start_timeout: float = 60.0
     encoding: str = "utf-8"
     encoding_error_handler: Literal["strict", "ignore", "replace"] = "strict"
     enabled: bool = True

@@ -116,12 +116,14 @@ class CursorInvalid(RelayError):
 class BackendUnavailable(RelayError):
     """The backend could not be reached, is being restarted, or its breaker is open. `retry_after` in seconds.
 
-    `reason` is one of our own phrases, fit for the tenant's administrators.
+    `reason` is one of our own phrases, fit for the tenant's administrators. `is_starting` says that nothing has failed:
+    its start takes longer than a caller waits, and goes on.
     """
 
     backend: str
     retry_after: float | None = None
     reason: str = "it cannot be reached"
+    is_starting: bool = False
 
 
 @dataclass(eq=False)

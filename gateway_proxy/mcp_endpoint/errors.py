@@ -70,7 +70,8 @@ MODERN_STATUS: Final[Mapping[int, int]] = {
 
 def _backend_unavailable(error: BackendUnavailable) -> Refusal:
     hint = "" if error.retry_after is None else f"; try again in {max(1, round(error.retry_after))} s"
-    return Refusal(200, wire.UNAVAILABLE, f"The server '{error.backend}' is not available at the moment{hint}")
+    state = "is still being started" if error.is_starting else "is not available at the moment"
+    return Refusal(200, wire.UNAVAILABLE, f"The server '{error.backend}' {state}{hint}")
 
 
 def _backend_timeout(error: BackendTimeout) -> Refusal:

@@ -10,9 +10,9 @@ Noun = Literal["tenant", "backend", "provider", "assistant", "static key", "apim
 # Fields whose values may be printed. A URL or an argument can carry a key, so they are not among them.
 _PRINTABLE: Final = frozenset(
     {
-        "transport", "isolation", "timeout", "encoding", "encoding_error_handler", "enabled", "kind", "model", "origin",
-        "provider", "mcp_servers", "max_tool_iterations", "temperature", "top_p", "max_tokens", "prefix", "separator",
-        "role", "name", "mode", "cache_ttl",
+        "transport", "isolation", "timeout", "start_timeout", "encoding", "encoding_error_handler", "enabled", "kind",
+        "model", "origin", "provider", "mcp_servers", "max_tool_iterations", "temperature", "top_p", "max_tokens",
+        "prefix", "separator", "role", "name", "mode", "cache_ttl",
     }
 )  # fmt: skip
 _IGNORED: Final = frozenset({"id", "tenant_id", "revision", "unreadable"})

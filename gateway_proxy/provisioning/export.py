@@ -17,7 +17,7 @@ from gateway_proxy.domain.provider import Provider
 from gateway_proxy.provisioning.current_state import CurrentTenant, CurrentUser
 from gateway_proxy.provisioning.variables import escaped
 
-_SERVER_KEYS: Final = ("isolation", "timeout", "encoding", "encoding_error_handler", "enabled")
+_SERVER_KEYS: Final = ("isolation", "timeout", "start_timeout", "encoding", "encoding_error_handler", "enabled")
 _APIMAN_KEYS: Final = (
     "enabled", "gateway_url", "probe_api", "probe_path", "api_key_header", "cache_ttl", "timeout", "header",
 )  # fmt: skip

@@ -103,6 +103,7 @@ class Rules:
             headers=dict(shape.headers),
             isolation=shape.isolation,
             timeout=shape.timeout,
+            start_timeout=shape.start_timeout,
             encoding=shape.encoding,
             encoding_error_handler=shape.encoding_error_handler,
             enabled=shape.enabled and not shape.disabled,

@@ -20,6 +20,7 @@ ProviderName = Annotated[str, msgspec.Meta(pattern=PROVIDER_NAME)]
 AssistantName = Annotated[str, msgspec.Meta(pattern=ASSISTANT_NAME)]
 DisplayName = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 ServerTimeout = Annotated[float, msgspec.Meta(gt=0, le=600, description="Seconds for one call.")]
+StartTimeout = Annotated[float, msgspec.Meta(gt=0, le=600, description="Seconds for the start of a command.")]
 ProviderTimeout = Annotated[float, msgspec.Meta(gt=0, le=3600, description="Seconds for one request.")]
 ProbeTimeout = Annotated[float, msgspec.Meta(gt=0, le=60, description="Seconds for one probe.")]
 CacheSeconds = Annotated[float, msgspec.Meta(ge=0, le=86400, description="Seconds for which a probe's outcome holds.")]
@@ -48,6 +49,7 @@ class ServerShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     headers: dict[str, str] = {}
     isolation: Literal["tenant", "user", "session"] | None = None
     timeout: ServerTimeout = 300.0
+    start_timeout: StartTimeout = 60.0
     encoding: str = "utf-8"
     encoding_error_handler: Literal["strict", "ignore", "replace"] = "strict"
     enabled: bool = True

@@ -14,7 +14,7 @@ from gateway_proxy.backends.introduction import Introduction
 from gateway_proxy.backends.upstreams import OnChange, Upstreams
 from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import BackendUnavailable, PromptUnknown, RelayError, ResourceUnknown, ToolUnknown
+from gateway_proxy.domain.errors import PromptUnknown, RelayError, ResourceUnknown, ToolUnknown
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.directory import BackendDirectory
@@ -188,7 +188,7 @@ class Catalog:
             return route
         for shelf in shelves:
             if shelf.snapshot is None:
-                raise BackendUnavailable(shelf.backend.name, None, shelf.problem or "it is still being started")
+                raise shelf.unavailable()
         raise ResourceUnknown(uri)
 
     async def find_only_backend(self, ctx: TenantContext) -> Backend | None:

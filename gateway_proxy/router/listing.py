@@ -12,7 +12,7 @@ from gateway_proxy.backends.exchange import Exchange
 from gateway_proxy.backends.messages import OUTCOMES, Failure, Result, ServerRequest
 from gateway_proxy.backends.splice import UpstreamRequest
 from gateway_proxy.backends.upstreams import OnChange, Upstreams
-from gateway_proxy.domain.backend import Backend
+from gateway_proxy.domain.backend import Backend, Transport
 from gateway_proxy.domain.errors import BackendMisbehaved, BackendTimeout
 from gateway_proxy.router.definitions import DefinitionUnusable, mend
 
@@ -92,7 +92,7 @@ _items: Final = msgspec.json.Decoder(list[Raw])
 
 
 async def fetch_snapshot(upstreams: Upstreams, backend: Backend, kind: ListKind, on_change: OnChange) -> Snapshot:
-    """All pages of one list of one backend, at most `LIST_TIMEOUT` seconds.
+    """All pages of one list of one backend, at most `list_seconds`.
 
     Only for tools is a backend asked that does not declare to have any.
 
@@ -101,8 +101,9 @@ async def fetch_snapshot(upstreams: Upstreams, backend: Backend, kind: ListKind,
     """
     collected = _Collected(kind)
     cursor: str | None = None
+    seconds = list_seconds(backend)
     try:
-        async with asyncio.timeout(LIST_TIMEOUT):
+        async with asyncio.timeout(seconds):
             if kind is not TOOLS and not (await upstreams.introduce(backend)).has(kind.capability):
                 return Snapshot(kind, (), ())
             for _ in range(MAX_PAGES):
@@ -115,10 +116,15 @@ async def fetch_snapshot(upstreams: Upstreams, backend: Backend, kind: ListKind,
             else:
                 collected.note(f"it did not end its list after {MAX_PAGES} pages")
     except TimeoutError:
-        raise BackendTimeout(backend.name, LIST_TIMEOUT) from None
+        raise BackendTimeout(backend.name, seconds) from None
     for note in upstreams.notes_of(backend):
         collected.note(note)
     return Snapshot(kind, tuple(collected.items.values()), tuple(collected.notes), collected.ttl_ms)
+
+
+def list_seconds(backend: Backend) -> float:
+    """The most that a list may take. Nobody waits for it that long, and a program may have to be started for it."""
+    return LIST_TIMEOUT + (backend.start_timeout if backend.transport is Transport.STDIO else 0.0)
 
 
 async def _fetch_page(
@@ -127,7 +133,7 @@ async def _fetch_page(
     """One page's `result`; None when the backend has nothing of the kind."""
     fields = {} if cursor is None else {"cursor": Raw(quote(cursor))}
     started = await upstreams.start_shared(
-        backend, UpstreamRequest(kind.method, fields), timeout=LIST_TIMEOUT, on_change=on_change
+        backend, UpstreamRequest(kind.method, fields), timeout=list_seconds(backend), on_change=on_change
     )
     outcome = started if isinstance(started, OUTCOMES) else await _await_outcome(started)
     if isinstance(outcome, Result):

@@ -26,6 +26,7 @@ SHORTEST_FRESH: Final = 5.0
 FIRST_WAIT: Final = 5.0
 FIRST_LIST_WAIT: Final = 10.0  # an empty list is worse than a slow one: clients may not ask again
 LONGEST_BACK_OFF: Final = 60.0
+RETRY_SECONDS: Final = 5.0
 CHANGE_PAUSE: Final = 1.0
 
 State = Literal["starting", "ready", "failing"]
@@ -59,6 +60,12 @@ class Shelf:
         if self.problem is not None:
             return "failing"
         return "starting" if self.snapshot is None else "ready"
+
+    def unavailable(self) -> BackendUnavailable:
+        """Why nothing of it can be had, for whoever needs a list that has not come yet."""
+        if self.problem is not None:
+            return BackendUnavailable(self.backend.name, None, self.problem)
+        return BackendUnavailable(self.backend.name, RETRY_SECONDS, "it is still being started", is_starting=True)
 
     def recall(self, snapshot: Snapshot, listed_at: datetime) -> None:
         """Begin with what was listed before this worker started. It stays due to be fetched."""

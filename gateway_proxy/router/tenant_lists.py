@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from gateway_proxy.backends.introduction import Introduction
 from gateway_proxy.backends.upstreams import OnChange
 from gateway_proxy.domain.backend import Backend
-from gateway_proxy.domain.errors import BackendUnavailable
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.router.kind_list import KindList, renew_for_miss
 from gateway_proxy.router.listing import RESOURCES, TEMPLATES, TOOLS, ListKind
@@ -57,7 +56,7 @@ async def find_renamed(ctx: TenantContext, held: KindList, name: str) -> Route |
             return route
     for shelf in candidates:
         if shelf.snapshot is None:
-            raise BackendUnavailable(shelf.backend.name, None, shelf.problem or "it is still being started")
+            raise shelf.unavailable()
     return None
 
 

@@ -24,11 +24,12 @@ class Trials:
 
     async def find_problem(self, backend: Backend) -> str | None:
         """Connect and list its tools; None when that went well, else why not, in a phrase of ours."""
+        seconds = max(TRIAL_SECONDS, backend.start_timeout)
         try:
-            async with asyncio.timeout(TRIAL_SECONDS):
+            async with asyncio.timeout(seconds):
                 await fetch_snapshot(self._upstreams, backend, TOOLS, _ignore_change)
         except TimeoutError:
-            return describe(BackendTimeout(backend.name, TRIAL_SECONDS))
+            return describe(BackendTimeout(backend.name, seconds))
         except GatewayError as error:
             return describe(error)
         return None

@@ -40,7 +40,7 @@ class LaunchSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     headers: dict[str, str] = {}
     encoding: str = "utf-8"
     encoding_error_handler: ErrorHandler = "strict"
-    start_timeout: Seconds = 20.0
+    start_timeout: Seconds = 60.0
     idle_timeout: Seconds = 900.0
     memory_bytes: Annotated[int, msgspec.Meta(ge=16 * 1024 * 1024)] | None = None
     max_per_tenant: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 20

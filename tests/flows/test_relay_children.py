@@ -274,7 +274,7 @@ async def test_a_silent_child_is_asked_for_its_era_twice_and_then_left_alone(
 
 async def test_the_runner_is_told_everything_about_a_child_once(fake_runner: FakeRunner, tmp_path: Path) -> None:
     """relay.md 4: the gateway sends the full launch specification with an `ensure` call."""
-    backend = stdio_backend(env={"A": "b"}, cwd="/x", encoding="latin-1")
+    backend = stdio_backend(env={"A": "b"}, cwd="/x", encoding="latin-1", start_timeout=7.5)
     async with open_relay([backend], runner=str(tmp_path / "s")) as relay:
         await asyncio.gather(*(call(relay, "local__count") for _ in range(5)))
         await call(relay, "local__count", ctx=make_context(user_id="u2"))
@@ -282,7 +282,7 @@ async def test_the_runner_is_told_everything_about_a_child_once(fake_runner: Fak
     assert spec == {
         "tenant": "t1", "label": "local", "transport": "stdio", "command": "python", "args": ["server.py"],
         "env": {"A": "b"}, "cwd": "/x", "url": None, "headers": {}, "encoding": "latin-1",
-        "encoding_error_handler": "strict", "start_timeout": 20.0, "idle_timeout": 900.0, "max_per_tenant": 20,
+        "encoding_error_handler": "strict", "start_timeout": 7.5, "idle_timeout": 900.0, "max_per_tenant": 20,
         "exclusive": False, "connect_to": None,
     }  # fmt: skip
     assert len(fake_runner.children) == 1

@@ -37,6 +37,7 @@ def a_backend(tenant_id: str, name: str = "calc") -> Backend:
         headers={"Authorization": "Bearer x"},
         isolation="session",
         timeout=12.5,
+        start_timeout=90.0,
         encoding="latin-1",
         encoding_error_handler="replace",
         enabled=False,

@@ -75,6 +75,7 @@ def _values(backend: Backend, keyring: Keyring) -> dict[str, Any]:
             "cwd": backend.cwd,
             "isolation": backend.isolation,
             "timeout": backend.timeout,
+            "start_timeout": backend.start_timeout,
             "encoding": backend.encoding,
             "encoding_error_handler": backend.encoding_error_handler,
         },
@@ -119,6 +120,7 @@ def _open_part(row: RowMapping) -> Backend:
         cwd=definition["cwd"],
         isolation=definition["isolation"],
         timeout=definition["timeout"],
+        start_timeout=definition.get("start_timeout", 60.0),
         encoding=definition["encoding"],
         encoding_error_handler=definition["encoding_error_handler"],
     )

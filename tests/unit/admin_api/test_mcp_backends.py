@@ -43,6 +43,16 @@ async def test_a_definition_is_put_shown_listed_and_deleted(site: AdminSite, cal
         assert (missing.status_code, missing.json()["error"]) == (404, "Unknown server 'calc'.")
 
 
+async def test_the_start_timeout_of_a_command_is_put_and_shown(site: AdminSite) -> None:
+    """Like `timeout`; a definition without it has the default."""
+    for definition, seconds in (({"start_timeout": 120}, 120.0), ({}, 60.0)):
+        put = await site.ask("PUT", "/admin/mcp/slow", body={"command": "x", "enabled": False, **definition})
+        assert (put.status_code, put.json()["start_timeout"]) == (200, seconds)
+        stored = await site.stored("slow")
+        assert stored is not None
+        assert stored.start_timeout == seconds
+
+
 @pytest.mark.parametrize(
     ("name", "definition", "detail"),
     [
@@ -51,6 +61,7 @@ async def test_a_definition_is_put_shown_listed_and_deleted(site: AdminSite, cal
         ("calc", {"url": "https://x.example", "origin": "operator"}, "origin: unknown key"),
         ("calc", {"command": "x", "url": "https://x.example"}, "expected command or url, got both"),
         ("calc", {"command": "x", "args": ["[redacted]"]}, "args[0]: expected the value itself"),
+        ("calc", {"command": "x", "start_timeout": 601}, "start_timeout: expected a number <= 600"),
         ("calc", [], "expected a mapping, got a list"),
     ],
 )

@@ -202,6 +202,7 @@ async def test_a_backends_error_is_passed_on(client: McpClient, calls: FakeToolC
     [
         (BackendUnavailable("calc"), -32000, "'calc' is not available"),
         (BackendUnavailable("calc", 4.2), -32000, "try again in 4 s"),
+        (BackendUnavailable("calc", 5, is_starting=True), -32000, "'calc' is still being started; try again in 5 s"),
         (BackendTimeout("calc", 300), -32001, "within 300 s"),
         (BackendMisbehaved("calc", "not JSON"), -32003, "not JSON"),
         (ResultTooLarge("calc", 10), -32004, "larger than 10 bytes"),

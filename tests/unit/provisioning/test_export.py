@@ -18,7 +18,12 @@ RICH: dict[str, Any] = {
             "name": "Acme $${not a variable}",
             "naming": {"separator": "."},
             "mcpServers": {
-                "calc": {"command": "python", "args": ["$${HOME}", "yes", "7"], "env": {"A_B": "s3cret"}},
+                "calc": {
+                    "command": "python",
+                    "args": ["$${HOME}", "yes", "7"],
+                    "env": {"A_B": "s3cret"},
+                    "start_timeout": 90,
+                },
                 "old": {"transport": "sse", "url": "https://x/sse", "headers": {"X-Key": "s3cret", "X_Key": "s3cret"}},
                 "auto": {"url": "https://x/mcp", "isolation": "session", "timeout": 12.5, "enabled": False},
                 "shop": {"transport": "openapi", "url": "https://x/openapi.json", "base_url": "https://api.x/v1"},
@@ -79,6 +84,7 @@ async def test_an_export_says_what_is_not_the_default(database: Database, keyrin
         "timeout": 12.5,
         "enabled": False,
     }
+    assert document["tenants"]["acme"]["mcpServers"]["calc"]["start_timeout"] == 90
     assert document["tenants"]["empty"]["name"] == "Empty"
 
 
