@@ -14,9 +14,8 @@ from gateway_proxy.domain.ids import new_id
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.limits.limiter import Limiter
 from gateway_proxy.provisioning.editing import Announce, count_edit, record_edit
-from gateway_proxy.provisioning.model_definitions import is_assistant_name
 from gateway_proxy.provisioning.problems import Problems
-from gateway_proxy.provisioning.rules import check_references
+from gateway_proxy.provisioning.rules import assistant_name_fault, check_references
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.storage.sql import assistants, backends, providers, tenants
 from gateway_proxy.storage.sql.database import Database
@@ -50,7 +49,7 @@ class AssistantEdits:
             NotFound: The tenant has none of that name.
             StorageUnavailable: The database is out of reach.
         """
-        if is_assistant_name(name):
+        if assistant_name_fault(name) is None:
             found = await self.database.read(assistants.find_assistant, tenant_id=ctx.tenant.id, name=name)
             if found is not None:
                 return found
@@ -80,7 +79,7 @@ class AssistantEdits:
             NotFound: The tenant has none of that name.
             StorageUnavailable: The database is out of reach.
         """
-        if not is_assistant_name(name):
+        if assistant_name_fault(name) is not None:
             raise NotFound("assistant", name)
         await self.database.run(_remove, tenant_id=ctx.tenant.id, ctx=ctx, name=name, now=self.clock.now())
         await self.announce(ctx.tenant.id)

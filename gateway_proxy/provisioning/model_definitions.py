@@ -17,26 +17,20 @@ from gateway_proxy.egress.exchange import RequestHeaders
 from gateway_proxy.provisioning.conversion import convert_struct
 from gateway_proxy.provisioning.definitions import refuse_redacted
 from gateway_proxy.provisioning.problems import KeyPath, Problems
-from gateway_proxy.provisioning.rules import Rules
-from gateway_proxy.provisioning.shapes import ASSISTANT_NAME, PROVIDER_NAME, AssistantShape, ProviderShape
+from gateway_proxy.provisioning.rules import Rules, assistant_name_fault
+from gateway_proxy.provisioning.shapes import PROVIDER_NAME, AssistantShape, ProviderShape
 
 MOST_HEADERS: Final = 50
 LONGEST_URL: Final = 2048
 LONGEST_CREDENTIAL: Final = 8192
 MOST_IN_HEADERS: Final = 16 * 1024
 MOST_REFERENCES: Final = 200
-_ASSISTANT_NAME: Final = re.compile(ASSISTANT_NAME)
 _PROVIDER_NAME: Final = re.compile(PROVIDER_NAME)
 
 
 def is_provider_name(name: str) -> bool:
     """Whether a provider may have that name; what may not stands in no database and needs no look."""
     return _PROVIDER_NAME.fullmatch(name) is not None
-
-
-def is_assistant_name(name: str) -> bool:
-    """The same for an assistant."""
-    return _ASSISTANT_NAME.fullmatch(name) is not None
 
 
 def read_provider(name: str, document: Any, *, origin: Origin) -> Provider:
@@ -67,8 +61,9 @@ def read_assistant(name: str, document: Any, *, origin: Origin) -> Assistant:
         ConfigFileInvalid: As for `read_provider`.
     """
     problems = Problems()
-    if not is_assistant_name(name):
-        problems.add(("name",), "expected 1 to 64 letters, digits and any of ._:/@+-, beginning with a letter or digit")
+    fault = assistant_name_fault(name)
+    if fault is not None:
+        problems.add(("name",), fault)
     problems.raise_if_any()
     document = _without_name(name, document, problems)
     if isinstance(document, dict):

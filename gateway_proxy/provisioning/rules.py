@@ -25,6 +25,7 @@ from gateway_proxy.provisioning.desired_state import DesiredTenant, DesiredUser
 from gateway_proxy.provisioning.json_limits import json_fault
 from gateway_proxy.provisioning.problems import KeyPath, Problems, quotable, suggestion
 from gateway_proxy.provisioning.shapes import (
+    ASSISTANT_NAME,
     ApimanShape,
     AssistantShape,
     NamedKeyShape,
@@ -44,6 +45,7 @@ _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]*\Z")
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_ASSISTANT_NAME: Final = re.compile(ASSISTANT_NAME)
 _PROBE_PATH: Final = re.compile(r"[\x21\x22\x24-\x3e\x40-\x7e]*\Z")
 _NOT_FOR_KEYS: Final = frozenset({
     "host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "cookie",
@@ -213,6 +215,9 @@ class Rules:
         """One virtual model. What it refers to is checked where that is known (`check_references`)."""
         if shape.name == RESERVED_ASSISTANT:
             self._problems.add((*path, "name"), f'"{RESERVED_ASSISTANT}" is the gateway\'s own model')
+        fault = assistant_name_fault(shape.name)
+        if fault is not None:
+            self._problems.add((*path, "name"), fault)
         if not shape.model.isprintable():
             self._problems.add((*path, "model"), "expected printable characters")
         if shape.options.task_model is not None and not shape.options.task_model.isprintable():
@@ -325,6 +330,13 @@ def check_references(
             problems.add(
                 (*path, "mcp_servers", number), f'no server "{quotable(server)}" here' + suggestion(server, servers)
             )
+
+
+def assistant_name_fault(name: str) -> str | None:
+    """What is wrong with the name of an assistant, or None. It is the id of a model, and stands in paths as such."""
+    if name.isprintable() and _ASSISTANT_NAME.fullmatch(name):
+        return None
+    return "expected 1 to 64 printable characters, none of ?#%\\, no dot at the beginning, no blank or slash at an end"
 
 
 def url_fault(url: str) -> str | None:

@@ -12,12 +12,12 @@ from gateway_proxy.domain.tenant import Role
 SERVER_NAME: Final = "^[A-Za-z0-9][A-Za-z0-9-]{0,30}$"
 TENANT_SLUG: Final = "^[a-z0-9][a-z0-9-]{0,62}$"
 PROVIDER_NAME: Final = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-ASSISTANT_NAME: Final = "^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,63}$"
+ASSISTANT_NAME: Final = r"^[^\s/.?#%\\]([^?#%\\]{0,62}[^\s/?#%\\])?$"
 
 ServerName = Annotated[str, msgspec.Meta(pattern=SERVER_NAME)]
 TenantSlug = Annotated[str, msgspec.Meta(pattern=TENANT_SLUG)]
 ProviderName = Annotated[str, msgspec.Meta(pattern=PROVIDER_NAME)]
-AssistantName = Annotated[str, msgspec.Meta(pattern=ASSISTANT_NAME)]
+AssistantName = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": ASSISTANT_NAME})]
 DisplayName = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 ServerTimeout = Annotated[float, msgspec.Meta(gt=0, le=600, description="Seconds for one call.")]
 StartTimeout = Annotated[float, msgspec.Meta(gt=0, le=600, description="Seconds for the start of a command.")]

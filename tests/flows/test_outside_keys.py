@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 
@@ -89,13 +90,16 @@ async def test_each_key_opens_its_own_tenant_on_v1_and_nothing_else(tmp_path: Pa
 
 async def test_the_older_configuration_and_environment_go_on_working(tmp_path: Path) -> None:
     """Compatibility D1, D13: `proxy_api_keys` of the older file, and PROXY_API_KEY, belong to the tenant `default`."""
-    older = write(tmp_path, {"mcp_servers": {}, "proxy_api_keys": [KEY, {"name": "bob", "key": OTHER}]})
+    llm = {"backends": {"p": {}}, "assistants": [{"name": "My Assistant (für 🚀)", "backend": "p", "model": "m"}]}
+    older = write(tmp_path, {"mcp_servers": {}, "proxy_api_keys": [KEY, {"name": "bob", "key": OTHER}], **llm})
     async with (
         running_gateway(environment={"CONFIG_PATH": str(older)}) as gateway,
         httpx2.AsyncClient(base_url=gateway.url, verify=False) as http,
     ):
         for key in (KEY, OTHER):
-            assert (await http.get("/v1/models", headers=bearer(key))).status_code == 200
+            models = (await http.get("/v1/models", headers=bearer(key))).json()["data"]
+            one = await http.get(f"/v1/models/{quote(models[1]['id'])}", headers=bearer(key))
+            assert one.json()["id"] == "My Assistant (für 🚀)"
     async with (
         running_gateway(environment={"PROXY_API_KEY": KEY}) as gateway,
         httpx2.AsyncClient(base_url=gateway.url, verify=False) as http,

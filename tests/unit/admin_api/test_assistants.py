@@ -84,14 +84,24 @@ async def test_a_name_may_hold_slashes(site: AdminSite) -> None:
     assert (await site.ask("DELETE", "/admin/assistants/team/writer")).json() == {"removed": "team/writer"}
 
 
+async def test_a_name_may_be_what_people_write(site: AdminSite) -> None:
+    """Compatibility D2, D11: older configurations name assistants freely."""
+    await site.configure(**TENANT)
+    path = "/admin/assistants/My%20Assistant%20%28f%C3%BCr%20%F0%9F%9A%80%29"
+    assert (await site.ask("PUT", path, body=SHORT)).json()["name"] == "My Assistant (für 🚀)"
+    assert (await site.ask("GET", path)).status_code == 200
+    assert (await site.ask("DELETE", path)).json() == {"removed": "My Assistant (für 🚀)"}
+
+
 DEEP: Final = json.loads("[" * 33 + "]" * 33)
 
 
 @pytest.mark.parametrize(
     ("name", "definition", "detail"),
     [
-        ("-a", SHORT, "name: expected 1 to 64 letters, digits and any of ._:/@+-"),
-        ("", SHORT, "name: expected 1 to 64 letters"),
+        (".a", SHORT, "name: expected 1 to 64 printable characters, none of ?#%\\, no dot at the beginning"),
+        ("a%E2%80%8Bb", SHORT, "name: expected 1 to 64 printable characters"),
+        ("", SHORT, "name: expected 1 to 64 printable characters"),
         ("mcp-gateway", SHORT, 'name: "mcp-gateway" is the gateway\'s own model'),
         ("a", {**SHORT, "name": "b"}, "name: expected the name that stands in the path, or none"),
         ("a", {"model": "m"}, "provider: required, but missing"),

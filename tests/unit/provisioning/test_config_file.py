@@ -260,6 +260,23 @@ def test_nothing_behind_an_optional_key_is_as_good_as_no_key(tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.parametrize("name", ["My Assistant", "Frau Müller's helper (v2)", "team/writer:latest", "助手", "x" * 64])
+def test_assistants_are_named_as_people_name_them(tmp_path: Path, name: str) -> None:
+    """Compatibility D1: the older configuration has no rule for names."""
+    text = f'backends: {{p: {{}}}}\nassistants: [{{name: "{name}", backend: p, model: m}}]'
+    assert read(tmp_path, text).tenants[0].assistants[0].name == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", " a", "a ", "/a", "a/", "..", "a?b", "a#b", "50%", "a\\\\b", "a\\nb", "a\\n", "a\\u200bb", "x" * 65]
+)
+def test_a_name_that_no_path_could_hold_or_nobody_see_is_refused(tmp_path: Path, name: str) -> None:
+    """Contract, errors: the message names what was expected. The name is the id of a model, also in a path."""
+    text = f'backends: {{p: {{}}}}\nassistants: [{{name: "{name}", backend: p, model: m}}]'
+    (problem,) = problems_of(tmp_path, text)
+    assert problem.startswith("assistants[0].name: expected 1 to 64 printable characters")
+
+
 OLDER = """
 mcp_servers:
   calc: {command: python, args: [calc.py]}
