@@ -115,7 +115,9 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
         except SealBroken:
             self._end_family(view)
         response: TokenResponse = kept["response"]
-        return response | {"expires_in": max(0, int(kept["expires_at"] - now.timestamp()))}
+        left = int(kept["expires_at"] - now.timestamp())
+        longest = int(self.server.config.access_ttl)  # a clock that was put back makes no token live longer
+        return response | {"expires_in": min(longest, max(0, left))}
 
     def _end_family(self, view: RefreshTokenView) -> NoReturn:
         family, now = view.family, self.server.clock.now()

@@ -213,6 +213,22 @@ async def test_a_repeat_within_the_grace_window_recomputes_expires_in(
     assert repeat == second | {"expires_in": 3600 - 29}
 
 
+@pytest.mark.parametrize("seconds", [-300, -30, 30 - 1])
+async def test_a_clock_that_is_put_right_promises_no_longer_life_and_forgets_no_reuse(
+    server: AuthorizationServer, client: OAuthClient, seconds: int
+) -> None:
+    """security.md F10: a step of the clock, or two replicas half a minute apart; reuse is counted, not timed."""
+    first = await client.connect()
+    second = (await client.refresh(first["refresh_token"])).json()
+    server.clock.step(seconds)
+    repeat = (await client.refresh(first["refresh_token"])).json()
+    assert repeat["refresh_token"] == second["refresh_token"]
+    assert 0 < repeat["expires_in"] <= 3600
+    third = (await client.refresh(second["refresh_token"])).json()
+    assert refused(await client.refresh(first["refresh_token"])) == (400, "invalid_grant")
+    assert not await is_alive(server, third["access_token"])
+
+
 async def test_a_spent_refresh_token_after_the_grace_window_ends_the_family(
     server: AuthorizationServer, client: OAuthClient
 ) -> None:

@@ -21,5 +21,9 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
-        self._now += timedelta(seconds=seconds)
+        self.step(seconds)
         self._monotonic += seconds
+
+    def step(self, seconds: float) -> None:
+        """Put the wall clock on, or back, as a time server does; no time passes."""
+        self._now += timedelta(seconds=seconds)
