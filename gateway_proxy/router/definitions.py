@@ -94,7 +94,7 @@ def mend(member: str, key: str, fields: Fields) -> list[str]:
                 gone.append(name)
     if member == "tools":
         _mend_input_schema(fields)
-        gone += _mend_keywords(fields)
+        gone += _mend_schemas(fields)
     elif member in ("resources", "resourceTemplates"):
         named = fields.setdefault("name", Raw(quote(key)))
         if bytes(named)[:1] != b'"':
@@ -130,13 +130,13 @@ def _mend_input_schema(fields: Fields) -> None:
     fields["inputSchema"] = _with_type(value)
 
 
-def _mend_keywords(fields: Fields) -> list[str]:
+def _mend_schemas(fields: Fields) -> list[str]:
     gone = []
     for name in ("inputSchema", "outputSchema"):
         if name in fields:
             schema, where = mend_schema(bytes(fields[name]))
+            fields[name] = Raw(schema)
             if where:
-                fields[name] = Raw(schema)
                 gone.append(name + where)
     return gone
 

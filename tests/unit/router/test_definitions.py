@@ -125,16 +125,50 @@ def test_a_keyword_that_no_json_schema_has_goes(schema: Any, mended_schema: Any,
         Draft202012Validator.check_schema(tool["inputSchema"])
 
 
+DRAFT_7 = "http://json-schema.org/draft-07/schema#"
+
+
+@pytest.mark.parametrize(
+    ("schema", "translated"),
+    [
+        ({}, {}),
+        (
+            {"items": [{"type": "string"}, {}], "additionalItems": {"$ref": "#/properties/p/items/0"}},
+            {"prefixItems": [{"type": "string"}, {}], "items": {"$ref": "#/properties/p/prefixItems/0"}},
+        ),
+        ({"items": [], "minItems": 1.0}, {"minItems": 1.0}),
+        ({"not": {"items": [True]}}, {"not": {"prefixItems": [True]}}),
+        ({"minimum": 1, "exclusiveMinimum": True}, {"exclusiveMinimum": 1}),
+        ({"maximum": 10**30, "exclusiveMaximum": False}, {"maximum": 10**30}),
+        ({"$ref": "#/definitions/items/0", "additionalItems": {}}, None),
+        ({"$ref": "#/definitions/x", "properties": {"$schema": {}}}, None),
+    ],
+)
+@pytest.mark.parametrize("dialect", [DRAFT_7, "https://json-schema.org/draft/2019-09/schema", None])
+def test_older_dialects_are_translated(schema: Any, translated: Any, dialect: str | None) -> None:
+    """MCP 2025-11-25, JSON Schema Usage. Claude refuses tools of draft 7 (claude-code#86142, typescript-sdk#2721)."""
+    root = {"type": "object", "properties": {"p": schema}}
+    declared = {"$schema": dialect} if dialect else {}
+    listed, gone = mended("tools", {"name": "a", "inputSchema": declared | root, "outputSchema": root | declared})
+
+    expected = {"type": "object", "properties": {"p": schema if translated is None else translated}}
+    assert listed == {"name": "a", "inputSchema": expected, "outputSchema": expected}
+    assert gone == []
+    Draft202012Validator.check_schema(expected)
+
+
 @pytest.mark.parametrize(
     "schema",
     [
-        {"exclusiveMinimum": True, "minimum": 1, "minLength": 1.0, "items": [{}, False], "x-kind": None},
         {"properties": {"type": {"type": "string"}, "required": False}, "enum": [None, 10**30], "const": None},
+        {"x-kind": None, "minLength": 1.0},
         {"type": "int", "not": json.loads('{"not":' * 400 + "{}" + "}" * 400)},
     ],
 )
-def test_what_some_draft_has_stays_and_so_does_what_cannot_be_written_again(schema: Any) -> None:
-    """JSON Schema, drafts 4 to 2020-12; servers with their own `$schema`."""
-    tool = {"name": "a", "inputSchema": {"type": "object", "properties": {"p": schema}}}
+@pytest.mark.parametrize("dialect", ["https://json-schema.org/draft/2020-12/schema", "https://vendor.example/x#", 7])
+def test_other_schemas_stay_as_they_are(schema: Any, dialect: Any) -> None:
+    """relay.md 1; also what is too deep, or could not be written again."""
+    tool = {"name": "a", "inputSchema": {"type": "object", "$schema": dialect, "properties": {"p": schema}}}
     assert mended("tools", tool) == (tool, [])
-    assert mend_schema(b'{"type":"int","default":1e400}') == (b'{"type":"int","default":1e400}', "")
+    raw = b'{"$schema":"%b","type":"int","default":1e400}' % DRAFT_7.encode()
+    assert mend_schema(raw) == (raw, "")
