@@ -1,8 +1,8 @@
 """Tools' schemas as clients take them: JSON Schema 2020-12, the dialect of MCP, without keywords that no dialect has.
 
 Clients made with the TypeScript SDK 2.0 (Claude's among them) refuse to call a tool whose output schema declares
-another dialect, which servers of SDK 1.x all do. Models' providers check the input schemas of all tools of a request and refuse
-the request for one with a tuple of draft 7, a `"type":"int"` or a `"required":true`: one server's slip is the end of
+another dialect, which servers of SDK 1.x all do. Models' providers check the input schemas of all tools of a request
+and refuse it for one with a tuple of draft 7, a `"type":"int"` or a `"required":true`: one server's slip is the end of
 every conversation that its tools are offered in. So older dialects are translated, and what is malformed goes, which
 only allows more; the server still checks its arguments. No validation, and nothing is resolved.
 """
