@@ -5,6 +5,7 @@ the wrong type goes, as do keywords within its schemas that are none, and a defi
 left out; whatever else is in it stays as it came.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -59,6 +60,8 @@ class _Schema(msgspec.Struct):
     required: list[str] | None = None
 
 
+_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+"""`format: uri` in the schema of MCP: clients made with the Python SDK 1.x read no list with a reference in it."""
 _schema: Final = msgspec.json.Decoder(_Schema)
 _ANYTHING: Final = Raw(b'{"type":"object"}')
 _MEMBERS: Final = frozenset(_Schema.__struct_fields__)
@@ -83,7 +86,7 @@ def mend(member: str, key: str, fields: Fields) -> list[str]:
     `key` is what the definition is known by; a resource without a name is called by its URI.
 
     Raises:
-        DefinitionUnusable: A tool whose input schema is none, or a name that is no string.
+        DefinitionUnusable: A tool whose input schema is none, a name that is no string, or a URI without a scheme.
     """
     gone: list[str] = []
     for name, decoder in _OPTIONAL[member].items():
@@ -99,6 +102,8 @@ def mend(member: str, key: str, fields: Fields) -> list[str]:
         named = fields.setdefault("name", Raw(quote(key)))
         if bytes(named)[:1] != b'"':
             raise DefinitionUnusable("name")
+        if member == "resources" and not _ABSOLUTE.match(key):
+            raise DefinitionUnusable("uri")
     return gone
 
 

@@ -73,11 +73,14 @@ def test_a_malformed_member_goes_and_the_rest_is_accepted(member: str, definitio
     "schema", [[], 0, "x", {"type": "array"}, {"type": None}, {"properties": []}, {"required": [1]}]
 )
 def test_a_tool_without_a_usable_input_schema_is_none(schema: Any) -> None:
-    """MCP 2025-11-25, Tools: inputSchema is the schema of an object."""
+    """MCP 2025-11-25, Tools: inputSchema is the schema of an object; Resources: `uri` has the format of one."""
     with pytest.raises(DefinitionUnusable, match="inputSchema"):
         mended("tools", {"name": "a", "inputSchema": schema})
     with pytest.raises(DefinitionUnusable, match="name"):
         mended("resources", {"uri": "x:y", "name": 5})
+    for uri in ("docs/a", "/a", "not a uri", "1x:y"):
+        with pytest.raises(DefinitionUnusable, match="uri"):
+            mended("resources", {"uri": uri, "name": "a"})
 
 
 def test_what_is_well_formed_stays_byte_for_byte() -> None:
