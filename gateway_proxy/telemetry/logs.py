@@ -92,6 +92,9 @@ def configure_logs(level: str) -> None:
             ],
         )
     )
+    logging.raiseExceptions = (
+        False  # of a line that cannot be written the library would print the arguments as they are
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

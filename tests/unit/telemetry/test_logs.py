@@ -26,8 +26,9 @@ TOKEN = "gw_at_" + "A1b2" * 10 + "xyz"
 @pytest.fixture(autouse=True)
 def _restored_logging() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, raises = root.handlers[:], root.level, logging.raiseExceptions
     yield
+    logging.raiseExceptions = raises
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
@@ -49,6 +50,22 @@ def test_lines_of_libraries_are_redacted_too(capsys: pytest.CaptureFixture[str])
     configure_logs("info")
     logging.getLogger("uvicorn.error").warning("GET /cb?token=%s", TOKEN)
     assert TOKEN not in capsys.readouterr().err
+
+
+def test_a_line_that_a_full_disk_refuses_shows_nothing_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """security.md F9, F20: the logging library would tell what it could not write, unredacted, once there is room."""
+
+    class AlmostFull(io.StringIO):
+        def write(self, text: str) -> int:
+            if text.startswith("{"):
+                raise OSError(28, "No space left on device")
+            return super().write(text)
+
+    disk = AlmostFull()
+    monkeypatch.setattr(sys, "stderr", disk)
+    configure_logs("info")
+    logging.getLogger("uvicorn.error").warning("GET /cb?token=%s", TOKEN)
+    assert disk.getvalue() == ""
 
 
 def test_line_breaks_cannot_forge_a_line(capsys: pytest.CaptureFixture[str]) -> None:
