@@ -26,21 +26,16 @@ from gateway_proxy.storage.sql.tokens import lock_family, revoke_family
 
 
 class CodeView:
-    """A code as authlib sees it. An empty redirect URI is not compared.
+    """A code as authlib sees it. An empty redirect URI means that the authorization request sent none."""
 
-    It is empty when the authorization request sent none, or the token request (OAuth 2.1 §10.2 drops the parameter
-    there: the verifier that every code needs does more). One that is sent has to be the same.
-    """
-
-    def __init__(self, code: AuthorizationCode, digest: bytes, *, compares_redirect_uri: bool) -> None:
+    def __init__(self, code: AuthorizationCode, digest: bytes) -> None:
         self.code = code
         self.digest = digest
         self.code_challenge = code.code_challenge
         self.scope = code.scope
-        self._redirect_uri = code.redirect_uri if compares_redirect_uri else ""
 
     def get_redirect_uri(self) -> str:
-        return self._redirect_uri
+        return self.code.redirect_uri
 
     def get_scope(self) -> str:
         return self.scope
@@ -86,8 +81,7 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
             raise CodeUnknown
         if found.client_id != client.client.id:
             raise CodeMismatch
-        is_sent = self.request.parameters.find("redirect_uri") is not None
-        return CodeView(found, digest, compares_redirect_uri=is_sent)
+        return CodeView(found, digest)
 
     def authenticate_user(self, authorization_code: CodeView) -> str:
         """Take the code, or end its family when it was taken before. Every check has passed by now.
