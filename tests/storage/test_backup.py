@@ -226,6 +226,21 @@ async def test_a_database_of_another_schema_is_not_backed_up(database_url: str) 
         await written(database_url)
 
 
+async def test_a_database_of_a_later_version_is_left_as_it_is(full: Database, database_url: str) -> None:
+    """Operations, going back: what a later version has made there cannot be taken down here."""
+    file = await written(database_url)
+    before = await full.read(content)
+    later = text("UPDATE alembic_version SET version_num = '9999'")
+    await full.run(lambda session: session.execute(later))
+
+    with pytest.raises(BackupInvalid, match="schema 9999, which this version does not know"):
+        await restored(database_url, file, replaces=True)
+
+    assert await full.read(content) == before
+    now = text(f"UPDATE alembic_version SET version_num = '{migrate.head_revision()}'")
+    await full.run(lambda session: session.execute(now))
+
+
 def _drop_a_row(lines: list[Any]) -> None:
     lines.pop(next(number for number, line in enumerate(lines) if isinstance(line, list)))
 

@@ -39,7 +39,8 @@ async def restore_backup(url: str, stream: BinaryIO, plan: Plan) -> tuple[Header
     """Write the backup in `stream` to the database at `url`; its header, and the number of rows of each table.
 
     Raises:
-        BackupInvalid: The file is no backup, cut off or damaged, or does not fit the schema it names.
+        BackupInvalid: The file is no backup, cut off or damaged, or does not fit the schema it names; or the database
+            is at the schema of a later version.
         DatabaseNotEmpty: There are rows already, and they were not to be replaced.
         StorageUnavailable: The database is out of reach.
     """
@@ -80,6 +81,10 @@ def _make_room(connection: Connection, revision: str, *, replaces: bool) -> None
     filled = [name for name in present if _has_rows(connection, name)]
     if filled and (current is None or not replaces):
         raise DatabaseNotEmpty(is_ours=current is not None)
+    if current is not None and current not in known_revisions():
+        raise BackupInvalid(
+            f"the database is at schema {current}, which this version does not know: make it an empty one"
+        )
     if current == revision:
         for name in [each.name for each in reversed(metadata.sorted_tables) if each.name in filled]:
             connection.execute(delete(table(name)))
