@@ -92,9 +92,12 @@ class KindList:
 
 
 async def renew_for_miss(shelves: Collection[Shelf]) -> bool:
-    """Something is not in these lists: fetch those that are not quite new. True when the lists may be others now."""
+    """Something is not in these lists: fetch those that are not quite new. True when the lists may be others now.
+
+    A call is behind it, so a backend that was never listed is waited for no longer than a call of its own may take.
+    """
     tasks = [task for shelf in shelves if (task := shelf.refresh_for_miss(older_than=MISS_AGE)) is not None]
     if tasks:
-        is_first = any(shelf.snapshot is None for shelf in shelves)
-        await asyncio.wait(tasks, timeout=START_WAIT if is_first else FIRST_WAIT)
+        patience = [min(START_WAIT, shelf.backend.timeout) for shelf in shelves if shelf.snapshot is None]
+        await asyncio.wait(tasks, timeout=max(patience, default=FIRST_WAIT))
     return bool(tasks)

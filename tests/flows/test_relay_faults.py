@@ -209,6 +209,14 @@ async def _read_on(messages: Messages, clock: FakeClock) -> None:
         clock.advance(149)
 
 
+async def test_a_backend_that_hangs_before_it_was_ever_listed_is_left_when_a_calls_time_is_over() -> None:
+    """security.md F7: hang; relay.md 9: time-out per backend, whatever the call waits for."""
+    backend = McpBackend(handlers={"initialize": Http.until_gone})
+    async with serve(backend) as url, open_relay([http_backend(url, timeout=0.2)]) as relay, asyncio.timeout(5):
+        with pytest.raises(BackendUnavailable):
+            await call(relay, "calc__x")
+
+
 async def test_progress_gives_a_call_its_time_again_but_not_for_ever() -> None:
     """relay.md 9: progress extends the time-out to a cap (600 s in all)."""
 
