@@ -89,6 +89,15 @@ class Endpoints:
         if self._runner is not None:
             await self._runner.stop_child(key.digest, backend_name)
 
+    async def forget_cache(self, backend: Backend) -> None:
+        """The definition of a program is gone, and with it what was kept for its starts.
+
+        Raises:
+            BackendUnavailable: The runner cannot be reached.
+        """
+        if self._runner is not None:
+            await self._runner.forget_cache(backend)
+
     def forget(self, backend_id: str, revision: int) -> None:
         """Let go of the connections of that revision of a backend; replies under way are still read."""
         held = self._https.get(backend_id)

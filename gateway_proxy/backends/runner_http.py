@@ -108,6 +108,15 @@ class RunnerHttp:
         """
         await self._ask("DELETE", f"/children/{key}", b"", backend_name)
 
+    async def forget_cache(self, backend: Backend) -> None:
+        """The definition is gone: what its children downloaded can go, too. A runner without caches knows of none.
+
+        Raises:
+            BackendUnavailable: The runner cannot be reached.
+        """
+        owner = msgspec.json.encode({"tenant": backend.tenant_id, "label": backend.name})
+        await self._ask("DELETE", "/caches", owner, backend.name)
+
     async def close(self) -> None:
         """Close the connections; the children live on."""
         await self.http.close()

@@ -212,6 +212,11 @@ class Upstreams:
         if held is not None and held[0] == revision:
             del self._breakers[backend_id]
 
+    def forget_cache(self, backend: Backend) -> None:
+        """A tenant has no server of that name any more: the runner need not keep what its program downloaded."""
+        if backend.transport is Transport.STDIO:
+            self._aside.spawn(self._forget_cache(backend))
+
     def end_session(self, session_id: str) -> None:
         """A client's session has ended: end the sessions and children that it had to itself."""
         for session in self._pool.take_out_part(part_of_session(session_id)):
@@ -349,6 +354,10 @@ class Upstreams:
         message = write_request(self._minter.next_id(), "logging/setLevel", b'{"level":"%b"}' % level.encode())
         with contextlib.suppress(EgressError):
             await session.post_and_forget(message)
+
+    async def _forget_cache(self, backend: Backend) -> None:
+        with contextlib.suppress(BackendUnavailable):  # what nobody uses goes by itself one day
+            await self._endpoints.forget_cache(backend)
 
     async def _retire(self, sessions: list[UpstreamSession], backend_id: str, revision: int) -> None:
         try:

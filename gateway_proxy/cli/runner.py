@@ -11,7 +11,7 @@ from gateway_proxy.runner.listener import RunnerTls
 from gateway_proxy.runner.main import run_runner
 from gateway_proxy.settings import read_fields
 
-_FIELDS = ("runner_key", "runner_tls_ca", "runner_tls_cert", "runner_tls_key", "log_level")
+_FIELDS = ("runner_key", "runner_tls_ca", "runner_tls_cert", "runner_tls_key", "log_level", "data_dir")
 
 
 @click.command()
@@ -23,7 +23,8 @@ def runner(listen: str, allowed: tuple[str, ...], check: bool, end_with_parent: 
     """Host stdio and SSE servers for gateways elsewhere.
 
     GATEWAY_RUNNER_KEY is the secret that it shares with the gateways. On TCP, mutual TLS is required: the files in
-    GATEWAY_RUNNER_TLS_CA, GATEWAY_RUNNER_TLS_CERT and GATEWAY_RUNNER_TLS_KEY.
+    GATEWAY_RUNNER_TLS_CA, GATEWAY_RUNNER_TLS_CERT and GATEWAY_RUNNER_TLS_KEY. What servers download is kept in
+    GATEWAY_DATA_DIR.
 
     \b
     Examples:
@@ -46,6 +47,7 @@ def runner(listen: str, allowed: tuple[str, ...], check: bool, end_with_parent: 
         tls=tls,
         log_level=values["log_level"],
         parent_death=end_with_parent,
+        data_dir=values["data_dir"],
     )
 
 

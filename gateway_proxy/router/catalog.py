@@ -277,6 +277,8 @@ class Catalog:
         for backend in gone:
             held.introductions.pop(backend.id, None)
             self._upstreams.retire(backend.id, backend.revision)
+            if all(backend.name != other.name for other in backends):
+                self._upstreams.forget_cache(backend)
         held.backends = backends
         held.on_change = {backend.id: partial(held.changed, backend.id) for backend in backends}
         if had_any:

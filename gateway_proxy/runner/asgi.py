@@ -6,6 +6,7 @@
     DELETE /children/{key}       stop it
     GET    /children/{key}       its status, with the last lines of its stderr
     GET    /children             status of all
+    DELETE /caches               a definition is gone: forget what its children downloaded
     GET    /health               alive
 
 The wire words of every refusal are in the table below; nothing of a child's stderr goes into one.
@@ -32,7 +33,7 @@ from gateway_proxy.runner.errors import (
     TooManyStreams,
     WireClosed,
 )
-from gateway_proxy.runner.launch import read_spec
+from gateway_proxy.runner.launch import read_owner, read_spec
 from gateway_proxy.runner.responses import (
     BodyTooLarge,
     ClientGone,
@@ -104,6 +105,10 @@ class RunnerApp:
             await send_json(send, 200, self._children.describe_one(found[1]))
         elif path == "/children" and method == "GET":
             await send_json(send, 200, {"children": self._children.describe()})
+        elif path == "/caches" and method == "DELETE":
+            owner = read_owner(await read_body(receive, limit=SPEC_BYTES))
+            await self._children.forget_cache(owner.tenant, owner.label)
+            await send_json(send, 200, {"forgotten": True})
         elif path == "/health" and method == "GET":
             await send_json(send, 200, {"status": "ok"})
         else:

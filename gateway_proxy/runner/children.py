@@ -12,6 +12,7 @@ from typing import Any, Final
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.ids import new_id
 from gateway_proxy.runner.breaker import Breaker
+from gateway_proxy.runner.caches import Cache, Caches
 from gateway_proxy.runner.census import TreeSize, kill_stray, take_census
 from gateway_proxy.runner.errors import (
     CommandNotAllowed,
@@ -23,6 +24,7 @@ from gateway_proxy.runner.errors import (
 from gateway_proxy.runner.homes import Homes
 from gateway_proxy.runner.instance import Instance
 from gateway_proxy.runner.launch import LaunchSpec
+from gateway_proxy.runner.stdio_wire import Surroundings
 from gateway_proxy.runner.wires import open_wire
 from gateway_proxy.telemetry.logs import get_log
 
@@ -61,6 +63,14 @@ class Place:
         return self.starting or (self.instance is not None and not self.instance.wire.has_ended)
 
 
+@dataclass(slots=True, eq=False)
+class Quarters:
+    """Where one life of a child is: its home by name, and its use of a cache."""
+
+    name: str
+    cache: Cache | None = None
+
+
 class Children:
     """All children of this runner."""
 
@@ -70,11 +80,13 @@ class Children:
         clock: Clock,
         homes: Homes,
         path: str,
+        caches: Caches | None = None,
         allow_commands: Sequence[str] | None = None,
         max_children: int = MAX_CHILDREN,
     ) -> None:
         self._clock = clock
         self._homes = homes
+        self._caches = caches
         self._path = path
         self._allowed = None if allow_commands is None else frozenset(allow_commands)
         self._max_children = max_children
@@ -128,6 +140,11 @@ class Children:
                 del self._places[key]
         return True
 
+    async def forget_cache(self, tenant: str, label: str) -> None:
+        """That definition is gone, and what its children downloaded is of no use any more."""
+        if self._caches is not None:
+            await asyncio.to_thread(self._caches.forget, tenant, label)
+
     async def close(self) -> None:
         """Stop all children at once: SIGTERM, 5 s, SIGKILL; returns when all are reaped."""
         self._closing = True
@@ -176,15 +193,15 @@ class Children:
     async def _start(self, place: Place, spec: LaunchSpec) -> Instance:
         self._check_open()
         place.starting = True
+        quarters = Quarters(new_id())
         try:
-            instance_id = new_id()
-            home = await asyncio.to_thread(self._homes.open_home, instance_id)
+            surroundings = await asyncio.to_thread(self._move_in, quarters, spec)
             instance = Instance(
-                instance_id,
+                quarters.name,
                 spec,
-                open_wire=lambda *wire: open_wire(*wire, path=self._path, home=home),
+                open_wire=lambda *wire: open_wire(*wire, surroundings=surroundings),
                 clock=self._clock,
-                on_end=lambda ended: self._take_end(place, ended),
+                on_end=lambda ended: self._take_end(place, ended, quarters),
                 on_useful=place.breaker.record_success,
             )
             await instance.wire.start()
@@ -193,6 +210,7 @@ class Children:
         except StartFailed as error:
             place.breaker.record_failure()
             _log.warning("runner.start_failed", label=spec.label, tenant=spec.tenant, reason=error.reason)
+            await asyncio.to_thread(self._move_out, quarters)
             raise
         finally:
             place.starting = False
@@ -204,6 +222,17 @@ class Children:
             raise
         _log.info("runner.child_started", label=spec.label, tenant=spec.tenant, pid=instance.wire.pid)
         return instance
+
+    def _move_in(self, quarters: Quarters, spec: LaunchSpec) -> Surroundings:
+        home = self._homes.open_home(quarters.name)
+        if self._caches is not None and spec.transport == "stdio":
+            quarters.cache = self._caches.open(spec)
+        return Surroundings(self._path, home, {} if quarters.cache is None else quarters.cache.environment)
+
+    def _move_out(self, quarters: Quarters) -> None:
+        self._homes.remove_home(quarters.name)
+        if quarters.cache is not None:
+            quarters.cache.close()
 
     def _check_open(self) -> None:
         if self._closing:
@@ -233,8 +262,8 @@ class Children:
 
     # --- ending -------------------------------------------------------------------------------------------------------
 
-    def _take_end(self, place: Place, instance: Instance) -> None:
-        asyncio.get_running_loop().run_in_executor(None, self._homes.remove_home, instance.id)
+    def _take_end(self, place: Place, instance: Instance, quarters: Quarters) -> None:
+        asyncio.get_running_loop().run_in_executor(None, self._move_out, quarters)
         if instance.wire.keeper_pid is not None and instance.wire.exit_status is None:
             self._keeper_lost = True
         if instance.failure is None or place.instance is not instance:

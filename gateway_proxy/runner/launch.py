@@ -51,6 +51,13 @@ class LaunchSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return f"LaunchSpec(label={self.label!r}, transport={self.transport!r})"
 
 
+class CacheOwner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose cache it is: the tenant and the label of launch specifications."""
+
+    tenant: str
+    label: str
+
+
 _decode: Final = msgspec.json.Decoder(LaunchSpec).decode
 
 
@@ -71,6 +78,20 @@ def read_spec(body: bytes) -> LaunchSpec:
     else:
         _check_sse(spec)
     return spec
+
+
+def read_owner(body: bytes) -> CacheOwner:
+    """Decode whose cache is meant.
+
+    Raises:
+        SpecInvalid: Names the first field that does not fit.
+    """
+    try:
+        return msgspec.json.decode(body, type=CacheOwner)
+    except msgspec.ValidationError as error:
+        raise _named(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SpecInvalid("body", "a JSON object") from error
 
 
 def _named(complaint: str) -> SpecInvalid:

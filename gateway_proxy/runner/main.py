@@ -24,6 +24,7 @@ import uvloop
 
 from gateway_proxy.domain.clock import SystemClock
 from gateway_proxy.runner.asgi import RunnerApp
+from gateway_proxy.runner.caches import Caches
 from gateway_proxy.runner.children import MAX_CHILDREN, Children
 from gateway_proxy.runner.homes import Homes
 from gateway_proxy.runner.listener import ListenInvalid, RunnerTls, close_listener, open_listener
@@ -32,6 +33,8 @@ from gateway_proxy.telemetry.logs import configure_logs, get_log
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _TEND_SECONDS: Final = 2.0
+_TIDY_SECONDS: Final = 3600.0
+_CACHES: Final = "runner-caches"
 _GRACE_SECONDS: Final = 2
 _OPEN_FILES: Final = 65536
 
@@ -47,10 +50,12 @@ def run_runner(
     log_level: str,
     parent_death: bool = False,
     max_children: int = MAX_CHILDREN,
+    data_dir: Path | None = None,
 ) -> int:
     """Serve until SIGTERM. Returns the exit status: 0, or 2 when `listen`, `key` or `tls` cannot be used.
 
-    `parent_death` ties us to the process that started us (the supervisor of `serve`).
+    What children download is kept in `data_dir`, if there is one and it can be used. `parent_death` ties us to the
+    process that started us (the supervisor of `serve`).
     """
     configure_logs(log_level)
     if len(key) < 16 or not key.isascii() or not key.isprintable():
@@ -64,10 +69,12 @@ def run_runner(
         sys.stderr.write(f"cannot listen on {listen}: {error}\n")
         return 2
     homes = Homes()
+    caches = _open_caches(data_dir)
     try:
         children = Children(
             clock=SystemClock(),
             homes=homes,
+            caches=caches,
             path=_search_path(),
             allow_commands=allow_commands,
             max_children=max_children,
@@ -77,7 +84,7 @@ def run_runner(
         except OSError as error:  # ssl.SSLError is one
             sys.stderr.write(f"cannot use the TLS files: {error.strerror or error}\n")
             return 2
-        uvloop.run(_serve(_Server(config), listener, children))
+        uvloop.run(_serve(_Server(config), listener, children, caches))
     finally:
         close_listener(listener, listen)
         homes.close()
@@ -92,17 +99,30 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket, children: Children) -> None:
+def _open_caches(data_dir: Path | None) -> Caches | None:
+    if data_dir is None:
+        return None
+    try:
+        return Caches(data_dir / _CACHES, clock=SystemClock())
+    except OSError as error:
+        _log.warning("runner.caches_unusable", folder=str(data_dir / _CACHES), reason=error.strerror)
+        return None
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket, children: Children, caches: Caches | None) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    tending = asyncio.create_task(_tend(children))
+    tending = [asyncio.create_task(_tend(children))]
+    if caches is not None:
+        tending.append(asyncio.create_task(_tidy(caches)))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stopping = asyncio.create_task(stop.wait())
     _log.info("runner.started", pid=os.getpid())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    tending.cancel()
+    for task in tending:
+        task.cancel()
     await children.close()
     server.should_exit = True
     await serving
@@ -117,6 +137,15 @@ async def _tend(children: Children) -> None:
             await children.tend()
         except Exception:  # noqa: BLE001 - a boundary: one bad round of housekeeping must not end all later ones
             _log.exception("runner.tend_failed")
+
+
+async def _tidy(caches: Caches) -> None:
+    while True:
+        try:
+            await asyncio.to_thread(caches.tidy)
+        except Exception:  # noqa: BLE001 - a boundary, as above
+            _log.exception("runner.tidy_failed")
+        await asyncio.sleep(_TIDY_SECONDS)
 
 
 def _server_config(app: RunnerApp, tls: RunnerTls | None) -> uvicorn.Config:

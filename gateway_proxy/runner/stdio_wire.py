@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
@@ -42,10 +42,13 @@ _UNSTARTABLE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What every child of this runner gets: the search path for commands, and a private home directory."""
+    """What a child gets of this runner: the search path for commands, a private home directory, and the variables that
+    name where it may keep what it downloads.
+    """
 
     path: str
     home: str
+    caches: Mapping[str, str]
 
 
 class StdioWire:
@@ -235,9 +238,14 @@ def _resume(pipe: asyncio.ReadTransport) -> None:
 
 
 def _order(spec: LaunchSpec, surroundings: Surroundings) -> bytes:
-    """The keeper's order. The environment is made from nothing: PATH, HOME, LANG and what was declared."""
+    """The keeper's order. The environment is made from nothing: PATH, HOME, LANG, caches and what was declared.
+
+    npm reads its variables in any case.
+    """
     assert spec.command is not None
-    env = {"PATH": surroundings.path, "HOME": surroundings.home, "LANG": "C.UTF-8", **spec.env}
+    declared = {name.lower() for name in spec.env}
+    caches = {name: path for name, path in surroundings.caches.items() if name.lower() not in declared}
+    env = {"PATH": surroundings.path, "HOME": surroundings.home, "LANG": "C.UTF-8", **caches, **spec.env}
     fields: Iterable[str] = (
         str(1 + len(spec.args)), spec.command, *spec.args,
         str(len(env)), *(f"{name}={value}" for name, value in env.items()),

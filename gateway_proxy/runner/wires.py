@@ -13,12 +13,11 @@ def open_wire(
     on_line: Callable[[bytes | Oversized], None],
     on_end: Callable[[], None],
     *,
-    path: str,
-    home: str,
+    surroundings: Surroundings,
 ) -> Wire:
     """A wire that is not started yet."""
     if spec.transport == "sse":
         from gateway_proxy.runner.sse_wire import SseWire  # noqa: PLC0415 - an HTTP client that most runners never need
 
         return SseWire(spec, on_line=on_line, on_end=on_end)
-    return StdioWire(spec, Surroundings(path=path, home=home), on_line=on_line, on_end=on_end)
+    return StdioWire(spec, surroundings, on_line=on_line, on_end=on_end)

@@ -349,6 +349,26 @@ async def test_a_removed_backend_has_its_child_stopped(fake_runner: FakeRunner, 
     assert fake_runner.children == {}
 
 
+async def test_what_a_program_downloaded_is_forgotten_with_its_definition_and_not_with_an_edit(
+    fake_runner: FakeRunner, tmp_path: Path
+) -> None:
+    """ADR 7, Caches: another revision starts warm; a server that is gone leaves nothing."""
+    backend = stdio_backend()
+    async with open_relay([backend, http_backend("http://127.0.0.1:1")], runner=str(tmp_path / "s")) as relay:
+        await call(relay, "local__echo")
+        relay.backends[:] = [stdio_backend(revision=2)]
+        relay.clock.advance(LIFETIME)
+        await call(relay, "local__echo")
+        assert fake_runner.forgotten == []
+        relay.backends.clear()
+        relay.clock.advance(LIFETIME)
+        assert await relay.names() == []
+        async with asyncio.timeout(5):
+            while not fake_runner.forgotten:
+                await asyncio.sleep(0.005)
+    assert fake_runner.forgotten == [{"tenant": "t1", "label": "local"}]
+
+
 async def test_a_runner_that_was_killed_is_found_again_with_fresh_children(tmp_path: Path) -> None:
     """relay.md 4: a dead runner makes its upstream sessions re-open."""
     backend, clock = child("counter"), FakeClock()

@@ -272,6 +272,7 @@ class FakeRunner:
     children: dict[str, McpBackend] = field(default_factory=dict)
     specs: list[Message] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    forgotten: list[Message] = field(default_factory=list)
     refusal: tuple[int, str] | None = None
     posts: int = 0
 
@@ -283,6 +284,9 @@ class FakeRunner:
             await http.raw(401, b'{"error":"unauthorized"}')
         elif scope["method"] == "PUT":
             await self._ensure(parts[2], http, receive)
+        elif scope["path"] == "/caches":
+            self.forgotten.append(json.loads((await receive())["body"]))
+            await http.raw(200, b'{"forgotten":true}')
         elif scope["method"] == "DELETE":
             self.children.pop(parts[2], None)
             self.stopped.append(parts[2])
