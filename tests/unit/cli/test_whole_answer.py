@@ -1,6 +1,7 @@
 """Answers whose head brings the body, on a real server and real sockets."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from unittest.mock import ANY
@@ -105,8 +106,13 @@ async def test_nobody_is_told_to_go_on_behind_the_answer() -> None:
         assert await read_answer(reader) == (ANY, b"whole")
 
 
-async def test_a_header_that_breaks_out_of_its_line_is_not_sent(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_header_that_breaks_out_of_its_line_is_not_sent(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """RFC 9110 §5.5: response splitting."""
+    caplog.set_level(logging.ERROR, logger="uvicorn.error")  # other servers of the suite are told to be quiet
+    for name in ("uvicorn", "uvicorn.error"):
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
     async with connection() as (reader, writer):
         writer.write(request("/split"))
         head, body = await read_answer(reader)
