@@ -143,7 +143,7 @@ async def test_memory_bytes_is_a_limit(http: httpx2.AsyncClient) -> None:
 async def test_a_child_with_too_many_processes_is_stopped(http: httpx2.AsyncClient) -> None:
     """F8: fork bomb."""
     hosted = await host(http, child_spec("spawner"))
-    assert (await hosted.call("bomb", processes=300)).text == "spawned"
+    await hosted.call("bomb", processes=300)  # answered or not: on a busy machine it is stopped before
     row = await until_ended(http, hosted.key, seconds=20)
     assert row["failure"] == "it started too many processes"
 
