@@ -22,7 +22,7 @@ _SECRET_NAMES: Final = re.compile(r"(?i)(key|token|secret|password|authorization
 
 def shown(backend: Backend, ctx: TenantContext) -> dict[str, Any]:
     """An MCP server: values of environment and headers and the query of a URL are redacted for all."""
-    is_own = _answers_for(ctx, backend.origin)
+    is_own = answers_for(ctx, backend.origin)
     entry: dict[str, Any] = {"name": backend.name}
     if backend.transport is not Transport.AUTO:
         entry["transport"] = backend.transport.value
@@ -55,7 +55,7 @@ def shown_provider(provider: Provider, ctx: TenantContext) -> dict[str, Any]:
     return {
         "name": provider.name,
         "kind": provider.kind,
-        "base_url": _shown_url(provider.base_url, with_path=_answers_for(ctx, provider.origin)),
+        "base_url": _shown_url(provider.base_url, with_path=answers_for(ctx, provider.origin)),
         "api_key": REDACTED if provider.api_key else "",
         "default_headers": _hidden(provider.default_headers),
         "timeout": provider.timeout,
@@ -87,7 +87,7 @@ def shown_assistant(assistant: Assistant) -> dict[str, Any]:
 
 def shown_apiman(apiman: Apiman, ctx: TenantContext) -> dict[str, Any]:
     """How an Apiman gateway vouches for keys of /v1, which only the operator's configuration says."""
-    is_own = _answers_for(ctx, "operator")
+    is_own = answers_for(ctx, "operator")
     url = apiman.gateway_url
     return {
         "mode": apiman.mode,
@@ -103,7 +103,8 @@ def shown_apiman(apiman: Apiman, ctx: TenantContext) -> dict[str, Any]:
     }
 
 
-def _answers_for(ctx: TenantContext, origin: Origin) -> bool:
+def answers_for(ctx: TenantContext, origin: Origin) -> bool:
+    """Whether the caller may see what else could hold a key: the operator always, others what the tenant wrote."""
     return ctx.principal.is_platform or origin == "tenant"
 
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from gateway_proxy.backends.faults import relay_error
-from gateway_proxy.backends.runner_http import RunnerHttp
+from gateway_proxy.backends.runner_http import Fault, RunnerHttp
 from gateway_proxy.backends.session_key import SessionKey
 from gateway_proxy.backends.upstream_session import Endpoint
 from gateway_proxy.domain.backend import Backend, Transport
@@ -88,6 +88,14 @@ class Endpoints:
         """
         if self._runner is not None:
             await self._runner.stop_child(key.digest, backend_name)
+
+    async def find_fault(self, backend_name: str, key: SessionKey) -> Fault | None:
+        """Why a child of the runner does not work, if that is known.
+
+        Raises:
+            BackendUnavailable: The runner cannot be reached.
+        """
+        return None if self._runner is None else await self._runner.find_fault(key.digest, backend_name)
 
     async def forget_cache(self, backend: Backend) -> None:
         """The definition of a program is gone, and with it what was kept for its starts.

@@ -107,7 +107,7 @@ class SessionPool:
     async def find_anywhere(self, standing: Standing, backend: Backend) -> UpstreamSession | None:
         """The session, if this worker or another has opened it."""
         return self._sessions.get(standing.place) or await self._opener.find_session(
-            backend, _key_of(backend, standing.place)
+            backend, key_of(backend, standing.place)
         )
 
     async def expire(self, place: Place, session: UpstreamSession) -> None:
@@ -158,7 +158,7 @@ class SessionPool:
         self._sweep()
         task = self._opening.get(place)
         if task is None:
-            key = _key_of(backend, place)
+            key = key_of(backend, place)
             client_info = client_info_of(caller) if key.is_exclusive else GATEWAY_INFO
             declared = Declared(place[3], frozenset())
             task = asyncio.create_task(self._opener.get_session(backend, key, declared, client_info))
@@ -191,5 +191,6 @@ class SessionPool:
             session.was_used = False
 
 
-def _key_of(backend: Backend, place: Place) -> SessionKey:
+def key_of(backend: Backend, place: Place) -> SessionKey:
+    """The key of the session at a place, by which the store and the runner know it."""
     return SessionKey(backend.tenant_id, backend.id, backend.revision, place[2], place[3], era=place[4])

@@ -13,6 +13,7 @@ SSE_START_TIMEOUT: Final = 20.0
 IDLE_TIMEOUT: Final = 900.0
 MAX_CHILDREN_PER_TENANT: Final = 20
 ANSWER_LIMIT: Final = 64 * 1024
+FAULT_LIMIT: Final = 512 * 1024
 _ANSWER_SECONDS: Final = 30.0  # it answers once the process runs, and before that opens the stream of an SSE server
 _REASONS: Final = {
     "bad_spec": "its definition was refused by the runner",
@@ -51,6 +52,13 @@ class Child(msgspec.Struct):
 
     path: str
     instance: str
+
+
+class Fault(msgspec.Struct):
+    """Why a child ended or did not start, in the runner's words, and the last lines that it wrote, as it wrote them."""
+
+    reason: str
+    stderr: list[str]
 
 
 class _Refusal(msgspec.Struct):
@@ -108,6 +116,20 @@ class RunnerHttp:
         """
         await self._ask("DELETE", f"/children/{key}", b"", backend_name)
 
+    async def find_fault(self, key: str, backend_name: str) -> Fault | None:
+        """Why the child behind `key` does not work, if the runner knows.
+
+        Raises:
+            BackendUnavailable: The runner cannot be reached.
+        """
+        status, body, _ = await self._ask("GET", f"/children/{key}/fault", b"", backend_name, limit=FAULT_LIMIT)
+        if status != 200:
+            return None
+        try:
+            return msgspec.json.decode(body, type=Fault)
+        except msgspec.MsgspecError:
+            return None
+
     async def forget_cache(self, backend: Backend) -> None:
         """The definition is gone: what its children downloaded can go, too. A runner without caches knows of none.
 
@@ -121,12 +143,14 @@ class RunnerHttp:
         """Close the connections; the children live on."""
         await self.http.close()
 
-    async def _ask(self, method: str, path: str, body: bytes, backend: str) -> tuple[int, bytes, float | None]:
+    async def _ask(
+        self, method: str, path: str, body: bytes, backend: str, *, limit: int = ANSWER_LIMIT
+    ) -> tuple[int, bytes, float | None]:
         timeout = _ANSWER_SECONDS
         try:
             reply = await self.http.send(method, path, self._json, body, timeout=timeout)
             try:
-                answer = await reply.read(limit=ANSWER_LIMIT, timeout=timeout)
+                answer = await reply.read(limit=limit, timeout=timeout)
                 return reply.status, answer, read_retry_after(reply.header("retry-after"))
             finally:
                 await reply.close()

@@ -24,8 +24,9 @@ from gateway_proxy.backends.introduction import OF_AN_API, Introduction
 from gateway_proxy.backends.log_levels import EVERYTHING, LEVELS, NOTHING, asked_level, floor_of
 from gateway_proxy.backends.messages import Announcement, Failure, Result
 from gateway_proxy.backends.opening import Opener, UpstreamRecords, open_seconds
-from gateway_proxy.backends.pool import START_PATIENCE, Place, SessionPool, Standing
+from gateway_proxy.backends.pool import START_PATIENCE, Place, SessionPool, Standing, key_of
 from gateway_proxy.backends.replies import SessionExpired, check_reply
+from gateway_proxy.backends.runner_http import Fault
 from gateway_proxy.backends.session_key import SHARED, part_of, part_of_session
 from gateway_proxy.backends.splice import GATEWAY_INFO, UpstreamRequest, header_value
 from gateway_proxy.backends.upstream_session import Aside, Era, Minter, UpstreamSession
@@ -48,6 +49,7 @@ NOBODY_MODERN: Final = Caller(None, "2026-07-28", GATEWAY_INFO, b"{}", modern=Tr
 _MODERN: Final = Era.MODERN  # to look into an enumeration costs a microsecond's quarter, on every call
 _OPENAPI: Final = Transport.OPENAPI
 OnChange = Callable[[str], None]
+FAULT_TIMEOUT: Final = 2.0
 
 
 class Upstreams:
@@ -193,6 +195,16 @@ class Upstreams:
         """Why the backend is left alone at the moment; None when it is not."""
         breaker = self.breaker_of(backend)
         return breaker.last_error if breaker.is_open else None
+
+    async def find_fault(self, backend: Backend) -> Fault | None:
+        """Why the child that the tenant shares ended or did not start, and its last words; None when nobody knows."""
+        if backend.transport not in (Transport.STDIO, Transport.SSE):
+            return None
+        try:
+            async with asyncio.timeout(FAULT_TIMEOUT):
+                return await self._endpoints.find_fault(backend.name, key_of(backend, _shared(backend).place))
+        except (BackendUnavailable, TimeoutError):
+            return None
 
     def notes_of(self, backend: Backend) -> tuple[str, ...]:
         """What the backend has and the gateway does not offer, in phrases of ours."""

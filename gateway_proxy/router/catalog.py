@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 from gateway_proxy.backends.introduction import Introduction
+from gateway_proxy.backends.runner_http import Fault
 from gateway_proxy.backends.upstreams import OnChange, Upstreams
 from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.clock import Clock
@@ -133,6 +134,17 @@ class Catalog:
         held = await self._held(ctx.tenant.id)
         held.tools.touch()
         return [status_of(ctx, held, backend, self._upstreams.trouble_of(backend)) for backend in held.backends]
+
+    async def find_fault(self, ctx: TenantContext, name: str) -> tuple[Backend, Fault] | None:
+        """Why the child of a backend that does not work ended or did not start; what it wrote is still as it wrote it.
+
+        Raises:
+            StorageUnavailable: The tenant's backends cannot be read.
+        """
+        for backend in await self.list_backends(ctx):
+            if backend.name == name and (fault := await self._upstreams.find_fault(backend)) is not None:
+                return backend, fault
+        return None
 
     async def find_route(self, ctx: TenantContext, name: str) -> Route:
         """Where the listed name of a tool, or the dotted alias `<server>.<tool>`, leads.

@@ -5,6 +5,7 @@
     GET    /children/{key}/mcp   what the child says outside of calls
     DELETE /children/{key}       stop it
     GET    /children/{key}       its status, with the last lines of its stderr
+    GET    /children/{key}/fault why it ended or did not start, with what it said last
     GET    /children             status of all
     DELETE /caches               a definition is gone: forget what its children downloaded
     GET    /health               alive
@@ -60,7 +61,7 @@ WIRE: Final[dict[type[RunnerError], tuple[int, str]]] = {
     RunnerFull: (503, "runner_full"),
     TooManyStreams: (503, "busy"),
 }
-_CHILD: Final = re.compile(r"/children/([0-9a-f]{64})(/mcp)?\Z")
+_CHILD: Final = re.compile(r"/children/([0-9a-f]{64})(/mcp|/fault)?\Z")
 
 
 class RunnerApp:
@@ -93,7 +94,10 @@ class RunnerApp:
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
         found = _CHILD.match(path)
-        if found and found[2]:
+        if found and found[2] == "/fault":
+            fault = self._children.find_fault(found[1])
+            await send_json(send, 200, {"reason": fault.reason, "stderr": fault.lines})
+        elif found and found[2]:
             await self._child_mcp(method, found[1], scope, receive, send)
         elif found and method == "PUT":
             instance = await self._children.ensure(found[1], read_spec(await read_body(receive, limit=SPEC_BYTES)))

@@ -34,15 +34,27 @@ _EVICTABLE_AFTER: Final = 10.0
 _REMEMBERED_SECONDS: Final = 600.0
 _REMEMBERED: Final = 1000
 _LISTED_LINES: Final = 10
+_FAULT_LINES: Final = 20
 _STRAY_ROUNDS: Final = 40
 _STRAY_PAUSE: Final = 0.1
 
 _log = get_log(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a life ended that should not have, in a sentence of ours, and the last lines that it wrote."""
+
+    reason: str
+    lines: tuple[str, ...]
+
+
 @dataclass(slots=True, eq=False)
 class Place:
-    """Everything about one key: its breaker, its present or last instance. `lock` makes a start happen once."""
+    """Everything about one key: its breaker, its present or last instance. `lock` makes a start happen once.
+
+    `fault` is of the last life that failed, until one is of use.
+    """
 
     key: str
     tenant: str
@@ -50,6 +62,7 @@ class Place:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     instance: Instance | None = None
     starting: bool = False
+    fault: Fault | None = None
     size: TreeSize = field(default_factory=TreeSize)
 
     @property
@@ -170,6 +183,21 @@ class Children:
             raise SessionGone
         return _describe(place, place.instance, lines=None)
 
+    def find_fault(self, key: str) -> Fault:
+        """Why a child does not work, with the last lines of its stderr.
+
+        Raises:
+            SessionGone: Nothing is known against it.
+        """
+        place = self._places.get(key)
+        if place is None:
+            raise SessionGone
+        if place.instance is not None and place.instance.failure is not None:  # it may still be ending
+            return _fault_of(place.instance, place.instance.failure)
+        if place.fault is None:
+            raise SessionGone
+        return place.fault
+
     async def tend(self) -> None:
         """End what is idle, kill what outgrew its limits or lost its keeper, forget what ended long ago."""
         await self._count()
@@ -194,6 +222,7 @@ class Children:
         self._check_open()
         place.starting = True
         quarters = Quarters(new_id())
+        instance: Instance | None = None
         try:
             surroundings = await asyncio.to_thread(self._move_in, quarters, spec)
             instance = Instance(
@@ -202,13 +231,14 @@ class Children:
                 open_wire=lambda *wire: open_wire(*wire, surroundings=surroundings),
                 clock=self._clock,
                 on_end=lambda ended: self._take_end(place, ended, quarters),
-                on_useful=place.breaker.record_success,
+                on_useful=lambda: _take_useful(place),
             )
             await instance.wire.start()
             if instance.wire.has_ended:
                 raise StartFailed("it ended right after its start")
         except StartFailed as error:
             place.breaker.record_failure()
+            place.fault = Fault(error.reason, ()) if instance is None else _fault_of(instance, error.reason)
             _log.warning("runner.start_failed", label=spec.label, tenant=spec.tenant, reason=error.reason)
             await asyncio.to_thread(self._move_out, quarters)
             raise
@@ -268,6 +298,7 @@ class Children:
             self._keeper_lost = True
         if instance.failure is None or place.instance is not instance:
             return  # it was told to end, or never began: a failed start is counted where it was tried
+        place.fault = _fault_of(instance, instance.failure)
         if not instance.was_useful:
             place.breaker.record_failure()
         _log.warning(
@@ -323,6 +354,15 @@ class Children:
         for index, place in enumerate(ended):
             if index < surplus or now - _last_heard_of(place) > _REMEMBERED_SECONDS:
                 del self._places[place.key]
+
+
+def _take_useful(place: Place) -> None:
+    place.breaker.record_success()
+    place.fault = None
+
+
+def _fault_of(instance: Instance, reason: str) -> Fault:
+    return Fault(reason, tuple(instance.wire.log)[-_FAULT_LINES:])
 
 
 def _last_heard_of(place: Place) -> float:
