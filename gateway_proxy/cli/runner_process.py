@@ -41,7 +41,7 @@ class RunnerProcess:
         self._environment = {name: environ[name] for name in _KEPT_NAMES if name in environ} | {
             "GATEWAY_RUNNER_KEY": self._key,
             "GATEWAY_LOG_LEVEL": log_level,
-            "GATEWAY_DATA_DIR": str(data_dir),
+            "GATEWAY_DATA_DIR": str(data_dir / "runner"),  # its own: the gateway's holds the keys
         }
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None

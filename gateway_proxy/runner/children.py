@@ -255,7 +255,7 @@ class Children:
 
     def _move_in(self, quarters: Quarters, spec: LaunchSpec) -> Surroundings:
         home = self._homes.open_home(quarters.name)
-        if self._caches is not None and spec.transport == "stdio":
+        if self._caches is not None and spec.transport == "stdio" and "HOME" not in spec.env:  # its own HOME is kept
             quarters.cache = self._caches.open(spec)
         return Surroundings(self._path, home, {} if quarters.cache is None else quarters.cache.environment)
 

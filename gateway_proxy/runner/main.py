@@ -34,7 +34,7 @@ _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _TEND_SECONDS: Final = 2.0
 _TIDY_SECONDS: Final = 3600.0
-_CACHES: Final = "runner-caches"
+_CACHES: Final = "caches"
 _GRACE_SECONDS: Final = 2
 _OPEN_FILES: Final = 65536
 

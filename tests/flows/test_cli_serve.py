@@ -184,12 +184,15 @@ async def test_the_runner_is_not_told_the_gateway_s_secrets(shared: tuple[Gatewa
     gateway, _ = shared
     runner = family(gateway)["runner"]
 
-    names = set(runner.environ())
+    environment = runner.environ()
 
-    assert "GATEWAY_RUNNER_KEY" in names
-    assert not names & {"GATEWAY_SECRET_KEYS", "GATEWAY_DATABASE_URL", "GATEWAY_DATA_DIR", "GATEWAY_REDIS_URL"}
-    (path,) = Path(gateway.environment["GATEWAY_DATA_DIR"]).glob("runner-*.sock")
+    assert "GATEWAY_RUNNER_KEY" in environment
+    assert not environment.keys() & {"GATEWAY_SECRET_KEYS", "GATEWAY_DATABASE_URL", "GATEWAY_REDIS_URL"}
+    data = Path(gateway.environment["GATEWAY_DATA_DIR"])
+    (path,) = data.glob("runner-*.sock")
     assert path.stat().st_mode & 0o777 == 0o600
+    assert environment["GATEWAY_DATA_DIR"] == str(data / "runner")
+    assert (data / "runner" / "caches").stat().st_mode & 0o777 == 0o700
 
 
 async def test_a_file_and_older_names_are_applied_before_serving(tmp_path: Path) -> None:

@@ -49,9 +49,11 @@ async def test_what_the_definition_sets_itself_is_left_to_it(tmp_path: Path) -> 
     with running_runner(tmp_path, data_dir=str(tmp_path / "data")) as runner:
         async with runner.open_http() as http:
             environment = await _one_life(http, env={"NPM_CONFIG_CACHE": "/a", "UV_CACHE_DIR": "/b"})
+            at_home = await _one_life(http, env={"HOME": "/c"})
     assert "npm_config_cache" not in environment
     assert (environment["NPM_CONFIG_CACHE"], environment["UV_CACHE_DIR"]) == ("/a", "/b")
     assert Path(environment["XDG_CACHE_HOME"]).is_relative_to(tmp_path / "data")
+    assert not set(_NAMES) & at_home.keys()
 
 
 async def test_a_forgotten_definition_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -76,7 +78,7 @@ async def test_a_child_that_cannot_be_started_holds_no_cache(tmp_path: Path) -> 
             response = await http.put(f"/children/{'a' * 64}", json=child_spec("counter", command="/no/such/program"))
             assert response.json()["detail"] == "the command was not found"
             await http.request("DELETE", "/caches", json={"tenant": "acme", "label": "acme/counter"})
-            assert list((tmp_path / "data" / "runner-caches").iterdir()) == []
+            assert list((tmp_path / "data" / "caches").iterdir()) == []
 
 
 @pytest.mark.parametrize("is_file", [True, False])
@@ -99,4 +101,4 @@ async def test_a_crash_lets_go_of_the_cache(tmp_path: Path) -> None:
             await hosted.call("crash")
             await until_ended(http, hosted.key)
             await http.request("DELETE", "/caches", json={"tenant": "acme", "label": "acme/crasher"})
-    assert list((tmp_path / "data" / "runner-caches").iterdir()) == []
+    assert list((tmp_path / "data" / "caches").iterdir()) == []
