@@ -4,8 +4,8 @@ Chat completions and responses share it. A call of a client's own tool ends the 
 our tools said until then is handed to `keep`, so that nothing is lost when the client comes back with its results.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -14,8 +14,9 @@ from msgspec import Raw
 
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import GatewayError
+from gateway_proxy.telemetry.logs import debug_switch, get_log
 from openai_routes.call_sorter import CallSorter
-from openai_routes.errors import FailedAfterTools
+from openai_routes.errors import FailedAfterTools, reason_of
 from openai_routes.tool_results import ToolOutcome, failed
 from openai_routes.tool_runner import RunOne, run_tools
 from openai_routes.turn import (
@@ -34,6 +35,9 @@ from openai_routes.turn import (
     add_usage,
 )
 from openai_routes.wire import Usage
+
+log = get_log(__name__)
+is_debugging = debug_switch(__name__)
 
 NO_CALLS: Final = b'"none"'
 AUTO: Final = b'"auto"'
@@ -77,7 +81,7 @@ class LoopRequest:
     """One request, ready to run. `messages` is the conversation as the provider shall see it.
 
     `tool_choice` is the client's (chat shape), honoured in the first round. `keep` takes the messages that the client
-    will not know and the ids of the calls that it gets, before the last event.
+    will not know and the ids of the calls that it gets, before the last event. The names are for the log.
     """
 
     provider: ProviderApi
@@ -91,6 +95,8 @@ class LoopRequest:
     extra: Mapping[str, object]
     stream: bool
     budget: Budget = field(default_factory=Budget)
+    assistant: str = ""
+    provider_name: str = ""
 
 
 @dataclass(slots=True)
@@ -112,6 +118,7 @@ class AgentLoop:
         self._started = clock.monotonic()
         self._added: list[Message] = []
         self._usage: Usage = NO_USAGE
+        self._turns = 0
         self._rounds = 0
         self._calls = 0
 
@@ -131,9 +138,10 @@ class AgentLoop:
                 is_last = self._is_last()
                 sorter = CallSorter(self._request.toolset.own, self._request.toolset.client)
                 turn = _Round()
-                async with aclosing(self._ask(turn, sorter, is_last=is_last)) as batches:
-                    async for batch in batches:
-                        yield batch
+                with self._watched(turn, sorter):
+                    async with aclosing(self._ask(turn, sorter, is_last=is_last)) as batches:
+                        async for batch in batches:
+                            yield batch
                 assert turn.ended is not None
                 self._usage = add_usage(self._usage, turn.ended.usage)
                 if ending := self._ending(turn, sorter, is_last=is_last):
@@ -152,6 +160,32 @@ class AgentLoop:
             if self._calls:
                 raise FailedAfterTools(error) from error
             raise
+
+    @contextmanager
+    def _watched(self, turn: _Round, sorter: CallSorter) -> Iterator[None]:
+        """Tell the log of one turn of the model, however it ends."""
+        self._turns += 1
+        began = self._clock.monotonic()
+        outcome = "cancelled"
+        try:
+            yield
+            if turn.ended is not None:
+                outcome = turn.ended.reason
+        except Exception as error:
+            outcome = reason_of(error)
+            raise
+        finally:
+            if is_debugging():
+                log.debug(
+                    "chat_round_ended",
+                    assistant=self._request.assistant,
+                    provider=self._request.provider_name,
+                    model=self._request.model,
+                    round=self._turns,
+                    tool_calls=len(sorter.calls),
+                    outcome=outcome,
+                    milliseconds=round((self._clock.monotonic() - began) * 1000),
+                )
 
     def _ending(self, turn: _Round, sorter: CallSorter, *, is_last: bool) -> list[LoopEvent]:
         """The last events, when the turn calls nothing, or nothing that may still be run."""

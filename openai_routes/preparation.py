@@ -90,6 +90,8 @@ class Preparation:
             target.extra,
             request.stream,
             replace(target.budget, calls=request.most_calls) if task is None else Budget(rounds=0),
+            target.name,
+            target.provider.name,
         )
 
     async def _model_of(self, target: Target, task: str | None) -> str:

@@ -23,6 +23,10 @@ from gateway_proxy.router.messages import OUTCOMES, Failure, Messages, Notificat
 from gateway_proxy.router.param_headers import check_param_headers, write_param_headers
 from gateway_proxy.router.policy import Policy
 from gateway_proxy.router.route import Route
+from gateway_proxy.telemetry.logs import debug_switch, get_log
+
+log = get_log(__name__)
+is_debugging = debug_switch(__name__)
 
 METHOD: Final = "tools/call"
 _PROGRESS_TOKEN: Final = b'"call"'
@@ -216,6 +220,15 @@ class _ToolCall(Conversation):
             outcome=outcome,
             milliseconds=int(seconds * 10_000) / 10,  # `round` takes six times as long
         )
+        if is_debugging():
+            log.debug(
+                "tool_call_ended",
+                surface=self.caller.surface,
+                tool=route.name,
+                backend=route.backend.name,
+                outcome=outcome,
+                milliseconds=round(seconds * 1000),
+            )
 
 
 def _carry_over(route: Route, caller: Caller, request: UpstreamRequest) -> None:

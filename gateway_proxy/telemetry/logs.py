@@ -8,7 +8,8 @@ of libraries.
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -104,6 +105,14 @@ def configure_logs(level: str) -> None:
 
 def _renderer() -> structlog.typing.Processor:
     return structlog.dev.ConsoleRenderer(pad_event_to=0) if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+
+
+def debug_switch(name: str) -> Callable[[], bool]:
+    """Whether debug lines of this logger are written: `if is_debugging(): log.debug(…)`.
+
+    To have a line filtered costs five microseconds, to ask first a sixth of one, and its fields are not even built.
+    """
+    return partial(logging.getLogger(name).isEnabledFor, logging.DEBUG)
 
 
 def get_log(name: str) -> structlog.stdlib.BoundLogger:

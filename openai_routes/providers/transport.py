@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway_proxy.domain.clock import Clock
-from gateway_proxy.domain.errors import ConnectFailed, ReplyBroken, ReplyTimedOut, ReplyTooLarge
+from gateway_proxy.domain.errors import ConnectFailed, EgressError, ReplyBroken, ReplyTimedOut, ReplyTooLarge
 from gateway_proxy.domain.provider import Provider
 from gateway_proxy.egress.exchange import Http, Reply, RequestHeaders
 from gateway_proxy.egress.guard import EgressGuard
 from gateway_proxy.egress.guarded_http import GuardedHttp
 from gateway_proxy.egress.origin import parse_target
+from gateway_proxy.telemetry.logs import debug_switch, get_log
 from openai_routes.errors import (
     ChatError,
     ProviderMisbehaved,
@@ -26,6 +27,9 @@ from openai_routes.errors import (
     ProviderUnreachable,
 )
 from openai_routes.providers.failures import read_failure
+
+log = get_log(__name__)
+is_debugging = debug_switch(__name__)
 
 OUR_HEADERS: Final = (("user-agent", "gateway-proxy"), ("accept-encoding", "identity"))
 CONNECTIONS_KEPT: Final = 512
@@ -48,8 +52,8 @@ class ProviderConnections:
     """The lines of this worker, one for each provider. `close` on shutdown."""
 
     def __init__(self, guard: EgressGuard, clock: Clock) -> None:
+        self.clock = clock
         self._guard = guard
-        self._clock = clock
         self._lines: OrderedDict[tuple[str, str], _Line] = OrderedDict()
 
     async def close(self) -> None:
@@ -84,7 +88,7 @@ class ProviderConnections:
     def _open(self, provider: Provider, credentials: Iterable[tuple[str, str]]) -> _Line:
         target = parse_target(provider.base_url)
         allowed = target.host_port if provider.origin != "tenant" else None
-        http = GuardedHttp(self._guard, provider.base_url, allowed_origin=allowed, clock=self._clock)
+        http = GuardedHttp(self._guard, provider.base_url, allowed_origin=allowed, clock=self.clock)
         own = {name.lower() for name in provider.default_headers}
         given = [(name, value) for name, value in credentials if name not in own]
         try:
@@ -135,10 +139,9 @@ class ProviderLine:
     async def _send(
         self, line: _Line, method: str, path: str, headers: RequestHeaders, body: bytes, may_retry: bool
     ) -> Reply:
-        timeout = self.provider.timeout
         if may_retry:
             try:
-                reply = await line.http.send(method, path, headers, body, timeout=timeout)
+                reply = await self._send_once(line, method, path, headers, body)
             except (ConnectFailed, ReplyBroken):
                 pass
             else:
@@ -146,7 +149,22 @@ class ProviderLine:
                     return reply
                 await reply.close()
             await self.pause(RETRY_PAUSE_SECONDS)
-        return await line.http.send(method, path, headers, body, timeout=timeout)
+        return await self._send_once(line, method, path, headers, body)
+
+    async def _send_once(self, line: _Line, method: str, path: str, headers: RequestHeaders, body: bytes) -> Reply:
+        began = self.connections.clock.monotonic()
+        said: dict[str, object] = {}
+        try:
+            reply = await line.http.send(method, path, headers, body, timeout=self.provider.timeout)
+            said["status"] = reply.status
+        except EgressError as error:
+            said["reason"] = type(error).__name__
+            raise
+        finally:
+            if is_debugging():
+                milliseconds = round((self.connections.clock.monotonic() - began) * 1000)
+                log.debug("provider_asked", provider=self.provider.name, milliseconds=milliseconds, **said)
+        return reply
 
     async def read_chunk(self, reply: Reply) -> bytes | None:
         """The next bytes of a reply, None at its end."""
