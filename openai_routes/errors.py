@@ -106,10 +106,14 @@ class ToolServersMissing(ChatError):
 
 @dataclass(eq=False)
 class ProviderMissing(ChatError):
-    """The tenant has no provider for this. `wanted` is the name asked for, `request` what would have been passed on."""
+    """The tenant has no provider for this. `wanted` is the name asked for, `request` what would have been passed on.
+
+    `are_several`: there are some that would do, and nothing says which of them it is to be.
+    """
 
     wanted: str | None = None
     request: str | None = None
+    are_several: bool = False
 
 
 @dataclass(eq=False)
@@ -227,6 +231,14 @@ def _provider_refused(error: ProviderRefused) -> WireError:
     )
 
 
+def _missing_provider(error: ProviderMissing) -> str:
+    if error.wanted is not None:
+        return f"The provider '{error.wanted}' is not configured."
+    if error.are_several:
+        return f"{error.request} could go to several providers, none of them default: name one in X-Gateway-Provider."
+    return f"{error.request} would be passed to a provider, and none is configured for it."
+
+
 def _failed_after_tools(error: FailedAfterTools) -> WireError:
     found = wire_error(error.cause)
     return replace(found, headers={**found.headers, "x-should-retry": "false"})
@@ -270,13 +282,7 @@ _TABLE: Final[dict[type[domain.GatewayError], Callable[[Any], WireError]]] = {
         code="previous_response_not_found",
     ),
     ToolServersMissing: _tool_servers_missing,
-    ProviderMissing: lambda e: WireError(
-        404,
-        f"{e.request} would be passed to a provider, and none is configured for it."
-        if e.wanted is None
-        else f"The provider '{e.wanted}' is not configured.",
-        code="provider_not_configured",
-    ),
+    ProviderMissing: lambda e: WireError(404, _missing_provider(e), code="provider_not_configured"),
     ProviderUnreachable: lambda e: _backend(
         f"The provider '{e.provider}' cannot be reached: {e.fault}.", code="provider_unreachable"
     ),

@@ -127,7 +127,8 @@ def choose_provider(models: TenantModels, inbound: Inbound) -> Provider:
     fitting = TenantModels({}, {name: found for name, found in models.providers.items() if found.kind == kind})
     provider = fitting.default_provider()
     if provider is None:
-        raise ProviderMissing(request=f"{inbound.method} {inbound.path[:200]}")
+        several = len(fitting.providers) > 1
+        raise ProviderMissing(request=f"{inbound.method} {inbound.path[:200]}", are_several=several)
     return provider
 
 

@@ -4,13 +4,17 @@ from collections.abc import Awaitable, Sequence
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway_proxy.browser.pages import Pages
+from gateway_proxy.edge.error_shapes import EdgeError, error_body
 from gateway_proxy.edge.surfaces import surface_of
 
+NOTHING: Final = EdgeError(
+    "There is nothing at this path.", -32601, "invalid_request_error", "unknown_url", "invalid_request"
+)
 NOTHING_HERE: Final = {
     "title": "There is no such page",
     "message": "The address may be mistyped, or what it led to is gone.",
@@ -19,7 +23,7 @@ NOTHING_HERE: Final = {
 
 
 class NotFound:
-    """The answer at a path that no surface has: a page for who looks with a browser, JSON for everybody else."""
+    """The answer at a path that no surface has: a page for who looks with a browser, else JSON of the surface."""
 
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
@@ -29,11 +33,11 @@ class NotFound:
         await self._answer(request)(scope, receive, send)
 
     def _answer(self, request: Request) -> Response:
-        path = request.scope["path"]
-        if surface_of(path) == "pages" and "text/html" in request.headers.get("accept", ""):
+        surface = surface_of(request.scope["path"])
+        if surface == "pages" and "text/html" in request.headers.get("accept", ""):
             return self._pages.render(request, "error.html", NOTHING_HERE, status=404)
-        body = {"error": "There is nothing at this path.", "details": [path[:200]]}
-        return JSONResponse(body, status_code=404, headers={"Cache-Control": "no-store"})
+        headers = {"Cache-Control": "no-store"}
+        return Response(error_body(surface, NOTHING), 404, headers, media_type="application/json")
 
 
 class Surfaces:

@@ -5,7 +5,7 @@ import json
 
 def json_rpc_body(status: int, code: str, message: str) -> tuple[bytes, str]:
     """A JSON-RPC error without an id: the request was not read (MCP, Streamable HTTP)."""
-    number = {503: -32603}.get(status, -32001)
+    number = -32000 if status in (429, 503) else -32001
     error = {"code": number, "message": message, "data": {"reason": code}}
     return json.dumps({"jsonrpc": "2.0", "id": None, "error": error}).encode(), "application/json"
 

@@ -66,7 +66,10 @@ INVALID: Final = Refusal(
     401, "invalid_token", "Unauthorized: the token is unknown, expired or revoked", "invalid_token"
 )
 UNAVAILABLE: Final = Refusal(
-    503, "unavailable", "The token cannot be checked at the moment; try again shortly", retry_after=RETRY_AFTER_SECONDS
+    503,
+    "storage_unavailable",
+    "The token cannot be checked at the moment; try again shortly",
+    retry_after=RETRY_AFTER_SECONDS,
 )
 LIMITED: Final = Refusal(429, "rate_limit_exceeded", "Too many unknown keys came from this address; try again later")
 

@@ -26,6 +26,7 @@ def welcome(public_url: str, secrets: FirstSecrets | None, *, program: str) -> s
     lines.append(f"  Sign in            {public_url}/sign-in")
     if secrets is not None:
         lines += [f"    e-mail:          {ADMINISTRATOR}", f"    one-time password: {secrets.password}"]
+        lines.append("    (shown this one time; it signs in until you change it under Account)")
     lines += [
         "",
         f"  Claude and others  {public_url}/mcp",

@@ -29,7 +29,7 @@ def new_secret(prefix: SecretPrefix) -> str:
 
 
 def new_password() -> str:
-    """A one-time password for people: 120 random bits, typeable."""
+    """A first password for a person, shown one time: 120 random bits, typeable."""
     return secrets.token_urlsafe(15)
 
 

@@ -9,6 +9,7 @@ SurfaceName = Literal["mcp", "openai", "oauth", "admin", "operations", "pages"]
 EXACT: Final[dict[str, SurfaceName]] = {
     "/mcp": "mcp",
     "/sse": "mcp",
+    "/v1": "openai",
     "/register": "oauth",
     "/token": "oauth",
     "/oauth/register": "oauth",

@@ -22,7 +22,7 @@ class ServerIdentity:
     title: str = "MCP gateway"
     version: str = "0"
     instructions: str = (
-        "This gateway offers the tools of several MCP servers. A tool is named <server>__<tool>; "
+        "This gateway offers the tools of several MCP servers. The name of a tool begins with that of its server; "
         "call it by the name under which it is listed."
     )
 

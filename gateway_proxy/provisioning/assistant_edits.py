@@ -15,7 +15,8 @@ from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.limits.limiter import Limiter
 from gateway_proxy.provisioning.editing import Announce, count_edit, record_edit
 from gateway_proxy.provisioning.problems import Problems
-from gateway_proxy.provisioning.rules import assistant_name_fault, check_references
+from gateway_proxy.provisioning.rules import check_references
+from gateway_proxy.provisioning.value_faults import assistant_name_fault
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.storage.sql import assistants, backends, providers, tenants
 from gateway_proxy.storage.sql.database import Database

@@ -11,7 +11,7 @@ from gateway_proxy.provisioning.desired_state import DEFAULT_TENANT, DesiredStat
 from gateway_proxy.provisioning.document import load_document
 from gateway_proxy.provisioning.environment_aliases import with_apiman_environment
 from gateway_proxy.provisioning.foreign_keys import without_foreign_keys
-from gateway_proxy.provisioning.older_shapes import OLDER_KEYS, OlderShape, normalised, with_named_keys
+from gateway_proxy.provisioning.older_shapes import OLDER_KEYS, OLDER_NAMES, OlderShape, normalised, with_named_keys
 from gateway_proxy.provisioning.problems import Problems
 from gateway_proxy.provisioning.rules import Rules
 from gateway_proxy.provisioning.shapes import DesktopShape, GatewayShape, TenantShape
@@ -74,8 +74,8 @@ def _read_older(document: Any, problems: Problems, folder: Path) -> DesiredState
     shape = convert_struct(normalised(document, problems), OlderShape, (), problems)
     if shape is None:
         return DesiredState()
-    rules = Rules(problems, folder)
-    return DesiredState(tenants=(rules.tenant(DEFAULT_TENANT, shape.as_tenant(), (), servers_key="mcp_servers"),))
+    rules = Rules(problems, folder, OLDER_NAMES)
+    return DesiredState(tenants=(rules.tenant(DEFAULT_TENANT, shape.as_tenant(), ()),))
 
 
 def _tenants_prepared(document: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from gateway_proxy.domain.backend import Backend, Transport
 from gateway_proxy.domain.errors import SettingsInvalid
 from gateway_proxy.domain.provider import Provider, ProviderKind
 from gateway_proxy.provisioning.desired_state import DEFAULT_TENANT, DesiredState, DesiredTenant
-from gateway_proxy.provisioning.rules import PUBLIC_APIS, static_key_fault, url_fault
+from gateway_proxy.provisioning.rules import PUBLIC_APIS
+from gateway_proxy.provisioning.value_faults import static_key_fault, url_fault
 
 ENDPOINT_NAMES: Final = ("MCP_SERVER_ENDPOINTS", "MCP_SERVERS")
 APIMAN_NAMES: Final[Mapping[str, str]] = {"gateway_url": "APIMAN_GATEWAY_URL", "secret": "APIMAN_SHARED_SECRET"}

@@ -17,8 +17,9 @@ from gateway_proxy.egress.exchange import RequestHeaders
 from gateway_proxy.provisioning.conversion import convert_struct
 from gateway_proxy.provisioning.definitions import refuse_redacted
 from gateway_proxy.provisioning.problems import KeyPath, Problems
-from gateway_proxy.provisioning.rules import Rules, assistant_name_fault
+from gateway_proxy.provisioning.rules import Rules
 from gateway_proxy.provisioning.shapes import PROVIDER_NAME, AssistantShape, ProviderShape
+from gateway_proxy.provisioning.value_faults import assistant_name_fault
 
 MOST_HEADERS: Final = 50
 LONGEST_URL: Final = 2048

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from gateway_proxy.provisioning.problems import KeyPath, Problems
+from gateway_proxy.provisioning.rules import Keys
 from gateway_proxy.provisioning.shapes import (
     ApimanShape,
     AssistantName,
@@ -21,6 +22,7 @@ from gateway_proxy.provisioning.shapes import (
 )
 
 OLDER_KEYS = frozenset({"mcp_servers", "backends", "assistants", "proxy_api_keys", "apiman"})
+OLDER_NAMES = Keys(servers="mcp_servers", providers="backends", provider="backend")
 
 
 class OlderAssistantShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,16 +8,13 @@ import codecs
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal
-from urllib.parse import urlsplit
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from gateway_proxy.auth.bearer import MAXIMUM_LENGTH
 from gateway_proxy.auth.passwords import MAXIMUM_BYTES, MINIMUM_BYTES
 from gateway_proxy.domain.assistant import Assistant
 from gateway_proxy.domain.backend import Backend, Transport
-from gateway_proxy.domain.ids import SECRET_PREFIXES
 from gateway_proxy.domain.outside_keys import Apiman
 from gateway_proxy.domain.provider import Provider
 from gateway_proxy.domain.tenant import Naming
@@ -25,7 +22,6 @@ from gateway_proxy.provisioning.desired_state import DesiredTenant, DesiredUser
 from gateway_proxy.provisioning.json_limits import json_fault
 from gateway_proxy.provisioning.problems import KeyPath, Problems, quotable, suggestion
 from gateway_proxy.provisioning.shapes import (
-    ASSISTANT_NAME,
     ApimanShape,
     AssistantShape,
     NamedKeyShape,
@@ -34,7 +30,7 @@ from gateway_proxy.provisioning.shapes import (
     TenantShape,
     UserShape,
 )
-from gateway_proxy.sealing.key_digests import SHORTEST_KEY
+from gateway_proxy.provisioning.value_faults import assistant_name_fault, static_key_fault, url_fault
 
 PUBLIC_APIS: Final[Mapping[str, str]] = {
     "openai": "https://api.openai.com/v1",
@@ -43,9 +39,7 @@ PUBLIC_APIS: Final[Mapping[str, str]] = {
 RESERVED_ASSISTANT: Final = "mcp-gateway"
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
-_VISIBLE: Final = re.compile(r"[\x21-\x7e]*\Z")
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_ASSISTANT_NAME: Final = re.compile(ASSISTANT_NAME)
 _PROBE_PATH: Final = re.compile(r"[\x21\x22\x24-\x3e\x40-\x7e]*\Z")
 _NOT_FOR_KEYS: Final = frozenset({
     "host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "cookie",
@@ -54,15 +48,28 @@ _NOT_FOR_KEYS: Final = frozenset({
 _ONLY_WITH_COMMAND: Final = ("args", "env", "cwd")
 
 
+class Keys(NamedTuple):
+    """What a shape of the file calls things that others call otherwise, so that problems name what was written."""
+
+    servers: str = "mcpServers"
+    providers: str = "providers"
+    provider: str = "provider"
+
+
+TODAYS_KEYS: Final = Keys()
+
+
 class Rules:
     """The rules of one reading: what they refuse goes to `problems`; relative `cwd`s are taken from `folder`."""
 
-    def __init__(self, problems: Problems, folder: Path) -> None:
+    def __init__(self, problems: Problems, folder: Path, keys: Keys = TODAYS_KEYS) -> None:
         self._problems = problems
         self._folder = folder
+        self._keys = keys
 
-    def tenant(self, slug: str, shape: TenantShape, path: KeyPath, *, servers_key: str = "mcpServers") -> DesiredTenant:
+    def tenant(self, slug: str, shape: TenantShape, path: KeyPath) -> DesiredTenant:
         """One tenant with everything in it."""
+        servers_key, providers_key = self._keys.servers, self._keys.providers
         servers_path = (*path, servers_key)
         backends = [self.backend(name, server, (*servers_path, name)) for name, server in shape.mcp_servers.items()]
         if shape.naming.prefix == "none" and len(backends) > 1:
@@ -70,7 +77,9 @@ class Rules:
                 (*path, "naming", "prefix"), f'"none" is for one server, and {len(backends)} stand under {servers_key}'
             )
         self._refuse_names_that_differ_in_case(shape.mcp_servers, servers_path)
-        providers = [self.provider(name, entry, (*path, "providers", name)) for name, entry in shape.providers.items()]
+        providers = [
+            self.provider(name, entry, (*path, providers_key, name)) for name, entry in shape.providers.items()
+        ]
         return DesiredTenant(
             slug=slug,
             name=shape.name,
@@ -208,6 +217,7 @@ class Rules:
                 servers=shape.mcp_servers,
                 path=here,
                 problems=self._problems,
+                provider_key=self._keys.provider,
             )
         return tuple(assistants.values())
 
@@ -321,51 +331,18 @@ def check_references(
     servers: Collection[str],
     path: KeyPath,
     problems: Problems,
+    provider_key: str = TODAYS_KEYS.provider,
 ) -> None:
     """Hold what an assistant refers to against what its tenant has."""
     if provider not in providers:
-        problems.add((*path, "provider"), f'no provider "{quotable(provider)}" here' + suggestion(provider, providers))
+        problems.add(
+            (*path, provider_key), f'no provider "{quotable(provider)}" here' + suggestion(provider, providers)
+        )
     for number, server in enumerate(mcp_servers):
         if server not in servers:
             problems.add(
                 (*path, "mcp_servers", number), f'no server "{quotable(server)}" here' + suggestion(server, servers)
             )
-
-
-def assistant_name_fault(name: str) -> str | None:
-    """What is wrong with the name of an assistant, or None. It is the id of a model, and stands in paths as such."""
-    if name.isprintable() and _ASSISTANT_NAME.fullmatch(name):
-        return None
-    return "expected 1 to 64 printable characters, none of ?#%\\, no dot at the beginning, no blank or slash at an end"
-
-
-def url_fault(url: str) -> str | None:
-    """What is wrong with the URL of an upstream, or None. The URL itself is not repeated: its query may be a secret."""
-    if not url.isprintable() or " " in url:
-        return "expected a URL without spaces and control characters"
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return "expected a URL such as https://host/path"
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return "expected a URL that starts with https:// or http:// and names a host"
-    if parts.username is not None or parts.password is not None:
-        return "expected no user or password in the URL; put credentials in headers, which are encrypted at rest"
-    if parts.fragment:
-        return "expected no #fragment"
-    return None
-
-
-def static_key_fault(key: str) -> str | None:
-    """What is wrong with a key that an operator chose, or None. It must be long enough not to be guessed over HTTP."""
-    if len(key) < SHORTEST_KEY or not _VISIBLE.match(key):
-        return f"expected at least {SHORTEST_KEY} visible ASCII characters without blanks"
-    if len(key) > MAXIMUM_LENGTH:
-        return f"expected at most {MAXIMUM_LENGTH} characters"
-    if key.startswith(SECRET_PREFIXES):
-        return "expected another beginning: it looks like a token of the gateway itself"
-    return None
 
 
 def is_password_acceptable(password: str) -> bool:

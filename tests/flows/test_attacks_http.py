@@ -157,3 +157,5 @@ async def test_a_path_that_does_not_exist_is_a_page_for_people_and_json_for_mach
         reply = await request(gateway.url, "GET", path, headers=[("Accept", accept)])
         assert reply.status == 404
         assert reply.header("content-type") == "application/json"
+    error = json.loads((await request(gateway.url, "GET", "/v1")).body)["error"]
+    assert (error["type"], error["code"]) == ("invalid_request_error", "unknown_url")

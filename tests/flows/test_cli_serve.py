@@ -89,7 +89,9 @@ async def test_a_first_look_prints_its_secrets_once_and_they_work() -> None:
         assert f"{gateway.url}/sign-in" in printed
         assert f"{gateway.url}/mcp" in printed
         assert f"{gateway.url}/v1" in printed
-        assert re.search(r"one-time password: \S{20}", printed)
+        assert re.search(
+            r"one-time password: \S{20}\n +\(shown this one time; it signs in until you change it", printed
+        )
         assert await call(wire) == "5"
         models = await wire.http.get(f"{gateway.url}/v1/models")
         assert models.json()["data"][0]["id"] == "mcp-gateway"

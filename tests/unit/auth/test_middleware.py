@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Send
 from starlette.types import Scope as Connection
 
+from gateway_proxy.auth import error_bodies
 from gateway_proxy.auth.middleware import Challenge, RequireScope, get_principal
 from gateway_proxy.auth.token_verifier import TokenVerifier
 from gateway_proxy.domain.principal import Scope
@@ -143,8 +144,16 @@ async def test_storage_that_is_down_is_503_with_retry_after(clock: FakeClock) ->
         response = await http.get("/mcp", headers=bearer("gw_at_any"))
     await missing.close()
     assert response.status_code == 503
+    assert response.json()["code"] == "storage_unavailable"
     assert int(response.headers["retry-after"]) >= 1
     assert "www-authenticate" not in response.headers
+
+
+@pytest.mark.parametrize(("status", "number"), [(503, -32000), (429, -32000), (401, -32001), (403, -32001)])
+def test_the_door_of_mcp_says_of_what_is_not_available_what_mcp_itself_says(status: int, number: int) -> None:
+    """docs/reference/errors.md: one number for a reason, wherever it is met."""
+    body, _ = error_bodies.json_rpc_body(status, "reason", "One sentence")
+    assert json.loads(body)["error"]["code"] == number
 
 
 async def test_an_api_key_header_opens_a_surface_that_allows_it(verifier: TokenVerifier, people: People) -> None:

@@ -1,10 +1,14 @@
 """Other paths of /v1 go to the provider as they are (compatibility A11)."""
 
+import httpx2
 import pytest
 from openai import InternalServerError, NotFoundError
 
+from gateway_proxy.domain.provider import Provider
 from tests.support.llm.scripted import Raw
+from tests.support.llm.serving import serve
 from tests.support.llm.stage import stage
+from tests.support.llm.surface import FixedCalls, FixedModels, FixedTools, surface
 
 ODD = b'{"input": "caf\\u00e9",\n "model":"text-embedding-3-small" , "input":"again", "n":1.0}'
 
@@ -75,6 +79,20 @@ async def test_without_a_provider_it_is_a_404_that_says_so() -> None:
         assert got.json()["error"]["code"] == "provider_not_configured"
         got = await on.http.post("/v1/embeddings", json={}, headers={"x-gateway-provider": "none-such"})
         assert "'none-such'" in got.json()["error"]["message"]
+
+
+async def test_with_several_providers_and_no_default_it_says_how_to_choose() -> None:
+    """Contract, errors: a message that says what to do next, and no provider is "not configured" that is."""
+    several = [Provider(name, "t1", name, "openai", "operator", 1, base_url="http://h/v1") for name in ("one", "two")]
+    models = FixedModels({"t1": []}, {"t1": several})
+    async with (
+        surface(models, FixedTools({}), FixedCalls({})) as app,
+        serve(app) as url,
+        httpx2.AsyncClient(base_url=url, verify=False) as http,
+    ):
+        got = await http.post("/v1/embeddings", json={"model": "x"})
+    assert (got.status_code, got.json()["error"]["code"]) == (404, "provider_not_configured")
+    assert "name one in X-Gateway-Provider" in got.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("path", ["/v1/%2e%2e/admin", "/v1/x/%2E%2E/%2E%2E/y", "/v1/%2e/x"])

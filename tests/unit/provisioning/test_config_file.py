@@ -317,6 +317,18 @@ def test_the_assistants_proxy_s_configuration_goes_into_the_default_tenant(tmp_p
     assert (tenant.apiman.gateway_url, tenant.apiman.probe_path) == ("https://apiman.example/gw", "ping")
 
 
+def test_problems_of_the_older_shape_name_its_own_keys(tmp_path: Path) -> None:
+    """Contract, errors: the message names the field, as it was written."""
+    text = """
+    backends: {local: {base_url: "ftp://h"}}
+    assistants: [{name: a, backend: locl, model: m}]
+    """
+    assert problems_of(tmp_path, text) == [
+        "backends.local.base_url: expected a URL that starts with https:// or http:// and names a host",
+        'assistants[0].backend: no provider "locl" here (did you mean "local"?)',
+    ]
+
+
 def test_the_older_shape_may_also_be_written_with_lists_and_mappings_swapped(tmp_path: Path) -> None:
     """Compatibility D1: collections of named entries."""
     text = """
