@@ -1,12 +1,13 @@
 """Every other path of /v1 goes to one of the tenant's providers as it is, and the answer comes back as it is.
 
 Body, query and headers pass, less what belongs to the connection or identifies the caller; the provider gets its own
-key. The one change is the name of an assistant in `model`, which becomes the name that the provider knows.
+key. The one change on the way there is the name of an assistant in `model`, which becomes the name that the provider
+knows; on the way back errors lose the provider's key and configured header values.
 """
 
 import re
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from gateway_proxy.egress.exchange import Reply
 from openai_routes.assistants import ModelDirectory, TenantModels
 from openai_routes.endpoint import Inbound
 from openai_routes.errors import ProviderMisbehaved, ProviderMissing, ProviderRefusedCredentials, RouteUnknown
+from openai_routes.providers.redaction import Redactor
 from openai_routes.providers.transport import ProviderLine
 from openai_routes.stream import ByteStream
 
@@ -108,7 +110,12 @@ class PassThrough:
             await stack.aclose()
             raise
         returned = {name: value for name in RETURNED if (value := reply.header(name)) is not None}
-        return ByteStream(reply.status, _chunks(stack, line, reply), {**returned, **FENCE})
+        chunks = _chunks(stack, line, reply)
+        if reply.status >= 400:
+            chunks = _without_secrets(chunks, provider)
+            if inbound.method != "HEAD":
+                returned.pop("content-length", None)
+        return ByteStream(reply.status, chunks, {**returned, **FENCE})
 
 
 def choose_provider(models: TenantModels, inbound: Inbound) -> Provider:
@@ -136,6 +143,17 @@ async def _chunks(stack: AsyncExitStack, line: ProviderLine, reply: Reply) -> As
     async with stack:
         while (chunk := await line.read_chunk(reply)) is not None:
             yield chunk
+
+
+async def _without_secrets(chunks: AsyncGenerator[bytes, None], provider: Provider) -> AsyncGenerator[bytes, None]:
+    """An error's body: some providers repeat there what they were sent."""
+    redactor = Redactor(provider.secrets)
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            if certain := redactor.feed(chunk):
+                yield certain
+    if rest := redactor.finish():
+        yield rest
 
 
 def _passed(inbound: Inbound) -> Iterator[tuple[str, str]]:

@@ -1,10 +1,13 @@
 """Other paths of /v1 go to the provider as they are (compatibility A11)."""
 
+from typing import Any
+
 import httpx2
 import pytest
 from openai import InternalServerError, NotFoundError
 
 from gateway_proxy.domain.provider import Provider
+from openai_routes.providers.redaction import Redactor
 from tests.support.llm.scripted import Raw
 from tests.support.llm.serving import serve
 from tests.support.llm.stage import stage
@@ -102,3 +105,45 @@ async def test_a_path_that_climbs_is_refused(path: str) -> None:
         got = await on.http.request("GET", on.url + path)
         assert got.status_code == 404
         assert on.upstream.paths == [] or all(".." not in seen for seen in on.upstream.paths)
+
+
+HEADERS: Any = {"default_headers": {"X-Team": "Bearer team-secret/1", "X-Short": "blue"}}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (b'{ "error":{"message":"no such key: sk-upstream"} }', b'{ "error":{"message":"no such key: [redacted]"} }'),
+        (b'{"x":"team-secret\\/1, Bearer team-secret/1, blue"}', b'{"x":"[redacted], [redacted], blue"}'),
+        (b"<p>sk-upstream</p>" * 40_000, b"<p>[redacted]</p>" * 40_000),
+        (b'{"error": "caf\xe9"}', b'{"error": "caf\xe9"}'),
+        (b"", b""),
+    ],
+)
+async def test_errors_do_not_repeat_the_providers_key_nor_its_headers(said: bytes, expected: bytes) -> None:
+    """Security K3: as in every other error of a provider; the rest of the body stays what it is."""
+    answer = Raw(body=said, status=422, headers={"content-type": "application/json"})
+    async with stage([answer], provider=HEADERS) as on:
+        got = await on.http.post("/v1/images/generations", json={"prompt": "x"})
+        assert (got.status_code, got.content) == (422, expected)
+        assert got.headers["content-type"] == "application/json"
+
+
+async def test_an_answer_that_is_no_error_stays_byte_for_byte() -> None:
+    """Issue 4, routes: whatever it holds; its length is told."""
+    said = b'{"text": "sk-upstream, team-secret/1"}'
+    async with stage([Raw(body=said, headers={"content-type": "application/json"})], provider=HEADERS) as on:
+        got = await on.http.post("/v1/audio/transcriptions", json={})
+        assert (got.content, got.headers["content-length"]) == (said, str(len(said)))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_secrets_are_found_wherever_a_body_is_cut(size: int) -> None:
+    """Pieces come as the network cuts them; a secret that holds another goes as a whole."""
+    secrets = ("sk-upstream", "Bearer sk-upstream", 'with"quote/é', "short")
+    body = 'a sk-upstream Bearer sk-upstreamsk-upstream sk-upstrea short with\\"quote\\/\\u00e9|with\\"quote/é sk-up'
+    data = body.replace("\\/\\u00e9", "/\\u00e9").encode()
+    redactor = Redactor(secrets)
+    pieces = [redactor.feed(data[at : at + size]) for at in range(0, len(data), size)]
+    found = b"".join([*pieces, redactor.finish()]).decode()
+    assert found == "a [redacted] [redacted][redacted] sk-upstrea short [redacted]|[redacted] sk-up"
