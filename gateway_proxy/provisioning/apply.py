@@ -22,8 +22,15 @@ from gateway_proxy.provisioning.changes import Change, ChangeReport
 from gateway_proxy.provisioning.current_state import CurrentUser, find_current_tenant, find_current_user
 from gateway_proxy.provisioning.desired_state import DesiredState, DesiredTenant, DesiredUser
 from gateway_proxy.provisioning.key_doors import check_key_doors, plan_key_doors, write_key_doors
-from gateway_proxy.provisioning.plan import TenantPlan, UserPlan, count_backends_after, plan_tenant, plan_user
-from gateway_proxy.provisioning.problems import Problems
+from gateway_proxy.provisioning.plan import (
+    TenantPlan,
+    UserPlan,
+    assistants_without_provider,
+    count_backends_after,
+    plan_tenant,
+    plan_user,
+)
+from gateway_proxy.provisioning.problems import Problems, quotable
 from gateway_proxy.sealing.key_digests import KeyDigests
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.storage.sql import assistants, audit, backends, browser_sessions, providers, tenants, users
@@ -65,7 +72,7 @@ async def apply(
             server beside `prefix: none`). Nothing is written then.
         StorageUnavailable: The database is out of reach. Tenants that were done stay done; applying again goes on.
     """
-    await database.read(_check, desired=desired, keyring=keyring)
+    notices = await database.read(_check, desired=desired, keyring=keyring)
     changes: list[Change] = []
     for tenant in desired.tenants:
         if dry_run:
@@ -76,14 +83,20 @@ async def apply(
     if desired.users:
         apply_users = partial(_judge_and_apply_users, database, hasher, clock, desired, dry_run=dry_run)
         changes += await _retried(apply_users)
-    return ChangeReport(tuple(changes), desired.notices)
+    return ChangeReport(tuple(changes), (*desired.notices, *notices))
 
 
-def _check(session: Session, *, desired: DesiredState, keyring: Keyring) -> None:
+def _check(session: Session, *, desired: DesiredState, keyring: Keyring) -> list[str]:
     problems = Problems()
+    notices: list[str] = []
     for tenant in desired.tenants:
         current = find_current_tenant(session, slug=tenant.slug, keyring=keyring)
         naming = tenant.naming if tenant.exhaustive or current is None else current.tenant.naming
+        notices += [
+            f"the assistant {quotable(assistant.name)} of the tenant {tenant.slug} stays and names the provider "
+            f"{quotable(assistant.provider)}, which is not there any more: chats with it fail until that is changed"
+            for assistant in assistants_without_provider(tenant, current)
+        ]
         count = count_backends_after(tenant, current)
         if naming.prefix == "none" and count > 1:
             problems.add(
@@ -97,6 +110,7 @@ def _check(session: Session, *, desired: DesiredState, keyring: Keyring) -> None
             if slug not in listed and tenants.find_tenant_by_slug(session, slug=slug) is None:
                 problems.add(("users", number, "tenants", slug), "no such tenant, neither here nor in the database")
     problems.raise_if_any()
+    return notices
 
 
 async def _judge_and_apply_users(

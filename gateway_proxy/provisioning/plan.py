@@ -79,6 +79,20 @@ def count_backends_after(desired: DesiredTenant, current: CurrentTenant | None) 
     return len(staying | {backend.name for backend in desired.backends})
 
 
+def assistants_without_provider(desired: DesiredTenant, current: CurrentTenant | None) -> list[Assistant]:
+    """What the tenant's administrators made and `desired` leaves without a provider: the file is not theirs to know."""
+    if current is None or not desired.exhaustive:
+        return []
+    providers = {provider.name for provider in desired.providers}
+    providers |= {provider.name for provider in current.providers if provider.origin != "operator"}
+    replaced = {assistant.name for assistant in desired.assistants}
+    return [
+        assistant
+        for assistant in current.assistants
+        if assistant.origin != "operator" and assistant.name not in replaced and assistant.provider not in providers
+    ]
+
+
 def plan_user(
     desired: DesiredUser, current: CurrentUser | None, *, fits_password: bool, listed_tenants: Collection[str]
 ) -> UserPlan:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway_proxy.auth.passwords import PasswordHasher
+from gateway_proxy.domain.assistant import Assistant
 from gateway_proxy.domain.backend import Backend, Transport
 from gateway_proxy.domain.errors import ConfigFileInvalid
 from gateway_proxy.domain.ids import new_id
@@ -20,6 +21,7 @@ from gateway_proxy.provisioning.desired_state import DesiredState
 from gateway_proxy.provisioning.environment_aliases import desired_state_from_environment
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.storage.sql import audit, backends
+from gateway_proxy.storage.sql.assistants import put_assistant
 from gateway_proxy.storage.sql.database import Database
 from tests.support.clock import FakeClock
 
@@ -163,6 +165,21 @@ async def test_a_name_that_a_tenant_administrator_took_is_taken_over(place: Plac
     assert [(backend.origin, backend.command) for backend in (await place.tenant()).backends] == [
         ("operator", "python")
     ]
+
+
+async def test_an_assistant_that_loses_its_provider_to_a_file_is_named(place: Place) -> None:
+    """What a tenant's administrators defined stays, and whoever applies the file has to hear what it breaks."""
+    await place.apply(ACME)
+    tenant = (await place.tenant()).tenant
+    own = Assistant(new_id(), tenant.id, "own", "local", "m", 1, origin="tenant")
+    await place.database.run(put_assistant, tenant_id=tenant.id, assistant=own, now=place.clock.now())
+    assert (await place.apply(ACME)).notices == ()
+
+    for dry_run in (True, False):
+        (notice,) = (await place.apply(with_acme(providers={}, assistants=[]), dry_run=dry_run)).notices
+        assert notice.startswith(
+            "the assistant own of the tenant acme stays and names the provider local, which is not"
+        )
 
 
 async def test_people_are_updated_but_never_removed(place: Place) -> None:
