@@ -110,7 +110,7 @@ async def test_what_failed_is_found_under_the_request_id(capsys: pytest.CaptureF
     """House, Logging: the answer to a crash names the id that its lines have, those of libraries included."""
 
     async def crash(scope: Scope, receive: Receive, send: Send) -> None:
-        logging.getLogger("uvicorn.error").warning("odd")
+        logging.getLogger("some.library").warning("odd")
         raise ArithmeticError
 
     configure_logs("info")
