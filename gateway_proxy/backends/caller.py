@@ -55,8 +55,21 @@ class Caller(msgspec.Struct, frozen=True):
     def declared(self) -> "Declared":
         """What a backend may be told of the client's capabilities."""
         if len(self.capabilities_json) > MAX_CAPABILITIES:
-            return Declared(NO_CAPABILITIES, frozenset())
-        return read_declared(self.capabilities_json, self.relays_server_requests)
+            return NOTHING_DECLARED
+        return _read_declared(self.capabilities_json, self.relays_server_requests)
+
+    def declared_in_all(self) -> "Declared":
+        """The same, whatever the surface can carry to the client."""
+        if len(self.capabilities_json) > MAX_CAPABILITIES:
+            return NOTHING_DECLARED
+        return _read_declared(self.capabilities_json, relays=True)
+
+    def without_tasks(self) -> "Caller":
+        """The caller as one without the extension for tasks; the very same when it did not declare that."""
+        written = self.capabilities_json
+        if written.find(_TASKS) < 0 or len(written) > MAX_CAPABILITIES:  # so much is told to no backend
+            return self
+        return msgspec.structs.replace(self, capabilities_json=_without_tasks(written))
 
 
 class _Question(msgspec.Struct, rename="camel"):
@@ -104,10 +117,11 @@ NOTHING_DECLARED: Final = Declared(NO_CAPABILITIES, frozenset())
 _fields: Final = msgspec.json.Decoder(dict[str, object])
 _raw_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder: Final = msgspec.json.Encoder(order="sorted")
+_TASKS: Final = TASKS.encode()
 
 
 @lru_cache(maxsize=1024)
-def read_declared(capabilities_json: bytes, relays: bool) -> Declared:
+def _read_declared(capabilities_json: bytes, relays: bool) -> Declared:
     """Clients repeat the same few objects for ever; reading each once is a memo, not state. A null declares nothing."""
     try:
         declared = _fields.decode(capabilities_json or NO_CAPABILITIES)
@@ -134,10 +148,7 @@ def _has(capability: object, name: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def without_tasks(capabilities_json: bytes) -> bytes:
-    """Capabilities without the extension for tasks; the very same when they do not have it."""
-    if TASKS.encode() not in capabilities_json:
-        return capabilities_json
+def _without_tasks(capabilities_json: bytes) -> bytes:
     try:
         declared = _raw_fields.decode(capabilities_json)
         extensions = _raw_fields.decode(declared["extensions"])

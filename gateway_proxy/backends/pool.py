@@ -82,8 +82,8 @@ class SessionPool:
     ) -> tuple[Standing, UpstreamSession]:
         """The session, opened if need be. The standing is another one when the backend does not speak the era.
 
-        Waits no longer than the deadline, and than `patience` seconds; what is being opened meanwhile will be there
-        for the next one.
+        Waits no longer than the deadline, and for a child no longer than `patience` seconds; what is being opened then
+        will be there for the next one.
 
         Raises:
             BackendUnavailable: Among other things, `is_starting`: it is a child, and the wait was over first.
@@ -92,7 +92,8 @@ class SessionPool:
         session = self._sessions.get(standing.place)
         if session is not None:
             return standing, session
-        until = asyncio.get_running_loop().time() + patience
+        slow = backend.transport is Transport.STDIO  # elsewhere the handshake has a time of its own
+        until = asyncio.get_running_loop().time() + patience if slow else math.inf
         try:
             return standing, await self._open(standing.place, backend, caller, deadline, until)
         except NotModern as refusal:

@@ -11,7 +11,7 @@ import msgspec
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.mcp_endpoint import wire
 from gateway_proxy.mcp_endpoint.request_states import RequestStates, State
-from gateway_proxy.router.caller import Caller, read_declared
+from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.messages import Failure, Result
 
 URL_ELICITATION_REQUIRED: Final = -32042
@@ -85,7 +85,7 @@ def _ask_for_pages(failure: Failure, caller: Caller, params: bytes) -> Result | 
         return Failure(wire.INTERNAL_ERROR, failure.message)
     if refused:
         return Failure(wire.UNAVAILABLE, "The server needs the user to visit a page, and the user does not want to")
-    if "url" not in read_declared(caller.capabilities_json, relays=True).ways:
+    if "url" not in caller.declared_in_all().ways:
         return _lacking({"elicitation": {"url": {}}})
     asked = {
         KEY % number: {
@@ -108,7 +108,7 @@ def _missing(asked: bytes, caller: Caller) -> dict[str, Any]:
         questions = _asked.decode(asked).values()
     except msgspec.MsgspecError:
         return {}  # not as the specification has it; the client will say so
-    declared = read_declared(caller.capabilities_json, relays=True)
+    declared = caller.declared_in_all()
     missing: dict[str, Any] = {}
     for question in questions:
         for name, ways in declared.missing_for(question.method, bytes(question.params)).items():

@@ -16,7 +16,7 @@ from gateway_proxy.domain.backend import Backend
 from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import RelayError
 from gateway_proxy.domain.tenant import TenantContext
-from gateway_proxy.router.caller import Caller, without_tasks
+from gateway_proxy.router.caller import Caller
 from gateway_proxy.router.catalog import Catalog
 from gateway_proxy.router.conversation import INVALID_PARAMS, STATE_ELSEWHERE, Conversation
 from gateway_proxy.router.messages import OUTCOMES, Failure, Messages, Notification, Result, ServerRequest
@@ -181,10 +181,9 @@ class _ToolCall(Conversation):
             return Failure(INVALID_PARAMS, STATE_ELSEWHERE)
         if route.param_headers:
             _carry_over(route, caller, request)
-        capabilities = without_tasks(caller.capabilities_json)
-        if capabilities is not caller.capabilities_json and await means.catalog.find_only_backend(self.ctx) is None:
-            # a task's id does not say where it is, so that nobody could ask what became of it
-            self.caller = msgspec.structs.replace(caller, capabilities_json=capabilities)
+        simpler = caller.without_tasks()
+        if simpler is not caller and await means.catalog.find_only_backend(self.ctx) is None:
+            self.caller = simpler  # a task's id does not say where it is: nobody could ask what became of it
         return route.backend, request
 
     def _send(self, backend: Backend, request: UpstreamRequest) -> Awaitable[Exchange | Result | Failure]:
