@@ -3,8 +3,9 @@
 Clients made with the TypeScript SDK 2.0 (Claude's among them) refuse to call a tool whose output schema declares
 another dialect, which servers of SDK 1.x all do. Models' providers check the input schemas of all tools of a request
 and refuse it for one with a tuple of draft 7, a `"type":"int"` or a `"required":true`: one server's slip is the end of
-every conversation that its tools are offered in. So older dialects are translated, and what is malformed goes, which
-only allows more; the server still checks its arguments. No validation, and nothing is resolved.
+every conversation that its tools are offered in. So older dialects are translated, and what is malformed goes, with all
+that would forbid more for its absence: a mended schema only allows more, and the server still checks its arguments. No
+validation, and nothing is resolved.
 """
 
 import re
@@ -64,6 +65,10 @@ class Schema(msgspec.Struct, rename={"ref": "$ref", "defs": "$defs", "not_": "no
 _MAPS: Final = frozenset({"properties", "patternProperties", "$defs", "definitions"})
 _LISTS: Final = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 _EITHER: Final = frozenset({"items", "additionalProperties", "propertyNames", "contains", "not", "if", "then", "else"})
+_ANNOTATIONS: Final = frozenset({"title", "description", "format", "examples", "deprecated"})
+_CONTRARY: Final = frozenset({"oneOf", "not", "if", "contains"})
+"""What may forbid more when a schema within allows more (`contains` by its `maxContains`)."""
+_UNEVALUATED: Final = frozenset({"unevaluatedProperties", "unevaluatedItems"})
 _KINDS: Final = {field.encode_name: field.type for field in msgspec.structs.fields(Schema)}
 _OLDER: Final = re.compile(r"https?://json-schema\.org/(draft-0[4-7]|draft/2019-09)/schema#?")
 _IN_TUPLE: Final = re.compile(r"/items/(?=[0-9]+(?:/|$))")
@@ -76,17 +81,19 @@ def mend_schema(raw: bytes) -> tuple[bytes, str]:
 
     Left as they are: one nested hundreds of levels deep, and one with numbers that cannot be written again.
     """
-    gone: list[str] = []
+    mending = _Mending()
     try:
         _decoder.decode(raw)
     except (msgspec.MsgspecError, RecursionError):
         try:
             schema = msgspec.json.decode(raw)
-            _mend(schema, "", gone)
+            mending.mend(schema, "")
+            if mending.is_wider:  # what was passed already may refer to what came later
+                mending.mend(schema, "")
             raw = msgspec.json.encode(schema)
         except (msgspec.MsgspecError, RecursionError):
             return raw, ""
-    return _without_older_dialect(raw), gone[0] if gone else ""
+    return _without_older_dialect(raw), mending.gone[0] if mending.gone else ""
 
 
 def _without_older_dialect(raw: bytes) -> bytes:
@@ -98,19 +105,6 @@ def _without_older_dialect(raw: bytes) -> bytes:
     if not _OLDER.fullmatch(declared.strip(b'"').decode("utf-8", "replace")):
         return raw
     return msgspec.json.encode(members)
-
-
-def _mend(schema: dict[str, Any], where: str, gone: list[str]) -> None:
-    _translate(schema)
-    for name in [name for name in schema if name in _KINDS]:
-        value, path = schema[name], f"{where}/{name}"
-        if name in _MAPS and isinstance(value, dict):
-            for key in [key for key, each in value.items() if not _is_schema(each, f"{path}/{key}", gone)]:
-                del value[key]
-                gone.append(f"{path}/{key}")
-        elif not _is_well_formed(name, value, path, gone):
-            del schema[name]
-            gone.append(path)
 
 
 def _translate(schema: dict[str, Any]) -> None:
@@ -129,24 +123,61 @@ def _translate(schema: dict[str, Any]) -> None:
         schema["$ref"] = _IN_TUPLE.sub("/prefixItems/", schema["$ref"])
 
 
-def _is_well_formed(name: str, value: Any, path: str, gone: list[str]) -> bool:
-    if name in _LISTS and isinstance(value, list):
-        usable = [_is_schema(each, f"{path}/{number}", gone) for number, each in enumerate(value)]
-        return all(usable) and bool(value)
+class _Mending:
+    """One schema's way to being well-formed."""
+
+    def __init__(self) -> None:
+        self.gone: list[str] = []
+        self.is_wider = False
+        """Something of it allows more than before, and so may whatever refers to another part of it."""
+
+    def mend(self, schema: dict[str, Any], where: str) -> bool:
+        """Take out what is malformed; whether the schema may allow more now."""
+        _translate(schema)
+        wider = self.is_wider and "$ref" in schema
+        for name in [name for name in schema if name in _KINDS]:
+            value, path = schema[name], f"{where}/{name}"
+            if not _is_well_formed(name, value):
+                del schema[name]
+                wider |= self._note(path, is_wider=name not in _ANNOTATIONS)
+            elif self._mend_within(name, value, path):
+                wider = True
+                if name in _CONTRARY:
+                    del schema[name]
+        if wider:
+            for name in _UNEVALUATED | (set() if "if" in schema else {"then", "else"}):
+                schema.pop(name, None)
+        return wider
+
+    def _mend_within(self, name: str, value: Any, path: str) -> bool:
+        if name in _EITHER:
+            return isinstance(value, dict) and self.mend(value, path)
+        wider = False
+        if name in _MAPS or name in _LISTS:
+            for key, each in list(value.items() if name in _MAPS else enumerate(value)):
+                if isinstance(each, dict):
+                    wider |= self.mend(each, f"{path}/{key}")
+                elif not isinstance(each, bool):
+                    value[key] = {}  # not away: what is not listed may be forbidden; and providers know no `true`
+                    wider |= self._note(f"{path}/{key}", is_wider=True)
+        return wider
+
+    def _note(self, path: str, *, is_wider: bool) -> bool:
+        self.gone.append(path)
+        self.is_wider |= is_wider
+        return is_wider
+
+
+def _is_well_formed(name: str, value: Any) -> bool:
+    """Whether the keyword's value is of its kind, whatever the schemas within are like."""
+    if name in _MAPS:
+        return isinstance(value, dict)
+    if name in _LISTS:
+        return isinstance(value, list) and bool(value)
     if name in _EITHER:
-        return _is_schema(value, path, gone)
-    if name in _MAPS or name in _LISTS:
-        return False
+        return isinstance(value, dict | bool)
     try:
         msgspec.convert(value, _KINDS[name])
     except msgspec.ValidationError:
         return False
     return True
-
-
-def _is_schema(value: Any, path: str, gone: list[str]) -> bool:
-    """Whether it is a schema once its malformed keywords are gone, which they are then."""
-    if isinstance(value, dict):
-        _mend(value, path, gone)
-        return True
-    return isinstance(value, bool)

@@ -102,16 +102,23 @@ def test_what_is_well_formed_stays_byte_for_byte() -> None:
         ({"type": ["string", None]}, {}, "/type"),
         ({"type": "string", "required": True}, {"type": "string"}, "/required"),
         ({"description": None, "enum": None, "default": None}, {"default": None}, "/description"),
-        ({"properties": {"a": {}, "required": ["a"]}}, {"properties": {"a": {}}}, "/properties/required"),
+        (
+            {"properties": {"a": {}, "required": ["a"]}},
+            {"properties": {"a": {}, "required": {}}},
+            "/properties/required",
+        ),
         ({"properties": {"a": {"type": "any"}}}, {"properties": {"a": {}}}, "/properties/a/type"),
         ({"properties": []}, {}, "/properties"),
         ({"items": {"minLength": "5"}}, {"items": {}}, "/items/minLength"),
         ({"prefixItems": [{"type": "x"}, True]}, {"prefixItems": [{}, True]}, "/prefixItems/0/type"),
         ({"items": "string"}, {}, "/items"),
         ({"anyOf": [{"type": "str"}, {}]}, {"anyOf": [{}, {}]}, "/anyOf/0/type"),
-        ({"anyOf": [], "oneOf": ["x"], "not": {}}, {"not": {}}, "/anyOf"),
+        ({"anyOf": [], "not": {}}, {"not": {}}, "/anyOf"),
+        ({"prefixItems": ["string", {}], "items": False}, {"prefixItems": [{}, {}], "items": False}, "/prefixItems/0"),
+        ({"oneOf": ["x", {}], "maximum": 1}, {"maximum": 1}, "/oneOf/0"),
+        ({"oneOf": [{"title": 5}, {"type": "null"}]}, {"oneOf": [{}, {"type": "null"}]}, "/oneOf/0/title"),
         ({"allOf": {}}, {}, "/allOf"),
-        ({"$defs": {"a": {"pattern": 1}, "b": 1}}, {"$defs": {"a": {}}}, "/$defs/a/pattern"),
+        ({"$defs": {"a": {"pattern": 1}, "b": 1}}, {"$defs": {"a": {}, "b": {}}}, "/$defs/a/pattern"),
     ],
 )
 def test_a_keyword_that_no_json_schema_has_goes(schema: Any, mended_schema: Any, where: str) -> None:
@@ -126,6 +133,36 @@ def test_a_keyword_that_no_json_schema_has_goes(schema: Any, mended_schema: Any,
     Draft202012Validator.check_schema(listed["inputSchema"])
     with pytest.raises(SchemaError):
         Draft202012Validator.check_schema(tool["inputSchema"])
+
+
+INT = {"type": "int"}
+TEXT = {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"oneOf": [INT, TEXT]}, "text"),
+        ({"not": INT}, "text"),
+        ({"not": {"not": {"properties": {"x": INT}}}}, "text"),
+        ({"if": INT, "then": {"minimum": 5}, "else": {"minLength": 9}}, "text"),
+        ({"if": INT, "then": False}, "text"),
+        ({"contains": INT, "maxContains": 1}, ["a", "b"]),
+        ({"properties": {"x": "string"}, "required": ["x"], "additionalProperties": False}, {"x": "text"}),
+        ({"patternProperties": {"^x": "string"}, "additionalProperties": False}, {"x": "text"}),
+        ({"prefixItems": [5, TEXT], "items": False}, ["a", "b"]),
+        ({"oneOf": [INT, {"properties": {"x": TEXT}}], "unevaluatedProperties": False}, {"x": "text"}),
+        ({"not": {"$ref": "#/$defs/int"}, "$defs": {"int": INT}}, "text"),
+        ({"$ref": "#/properties/p/$defs/x", "$defs": {"x": "string"}}, "text"),
+    ],
+)
+def test_a_mended_schema_forbids_nothing_that_was_allowed(schema: Any, value: Any) -> None:
+    """JSON Schema 2020-12 core, 10.2.1.3 to 10.2.2.1: these keywords take less when schemas in them take more."""
+    tool = {"name": "a", "inputSchema": {"type": "object", "properties": {"p": schema}}}
+    listed, gone = mended("tools", tool)
+
+    assert gone
+    Draft202012Validator(listed["inputSchema"]).validate({"p": value})
 
 
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
@@ -165,7 +202,7 @@ def test_older_dialects_are_translated(schema: Any, translated: Any, dialect: st
     [
         {"properties": {"type": {"type": "string"}, "required": False}, "enum": [None, 10**30], "const": None},
         {"x-kind": None, "minLength": 1.0},
-        {"type": "int", "not": json.loads('{"not":' * 400 + "{}" + "}" * 400)},
+        {"type": "int", "not": json.loads('{"not":' * 600 + "{}" + "}" * 600)},
     ],
 )
 @pytest.mark.parametrize("dialect", ["https://json-schema.org/draft/2020-12/schema", "https://vendor.example/x#", 7])
