@@ -195,6 +195,7 @@ class _Pipes(asyncio.SubprocessProtocol):
         self._stderr = LineSplitter(STDERR_LINE_BYTES)
         self._burst = {1: 0, 2: 0}
         self._window = 0.0
+        self._has_exited = False
         self._transport: asyncio.SubprocessTransport | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -209,7 +210,12 @@ class _Pipes(asyncio.SubprocessProtocol):
         self._spread(fd, len(data) + lines * _LINE_BYTES)
 
     def _spread(self, fd: int, size: int) -> None:
-        """Hold a pipe to 8 MiB or 1,024 short lines in 100 ms: who brought more rests for as long as that is worth."""
+        """Hold a pipe to 8 MiB or 1,024 short lines in 100 ms: who brought more rests for as long as that is worth.
+
+        Nothing rests once the process is gone: what is left is a pipe's buffer at most, and its last lines matter.
+        """
+        if self._has_exited:
+            return
         now = self._loop.time()
         if now - self._window > _BURST_SECONDS:
             self._window = now
@@ -225,7 +231,12 @@ class _Pipes(asyncio.SubprocessProtocol):
 
     def process_exited(self) -> None:
         """The keeper is gone. Normally the pipes are too; if it was killed, do not wait for what still holds them."""
+        self._has_exited = True
         if self._transport is not None:
+            for fd in self._burst:
+                pipe = self._transport.get_pipe_transport(fd)
+                if pipe is not None:
+                    _resume(cast(asyncio.ReadTransport, pipe))
             self._loop.call_later(_PIPES_LINGER, self._transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
