@@ -55,6 +55,11 @@ def event_log_key(tenant_id: str, session_id: str, call: str) -> str:
     return _key(tenant_id, "events", session_id, call) if call else _key(tenant_id, "events", session_id)
 
 
+def event_log_size_key(tenant_id: str, session_id: str, call: str) -> str:
+    """How many bytes the messages of such a log have: a number."""
+    return _key(tenant_id, "events-size", session_id, call) if call else _key(tenant_id, "events-size", session_id)
+
+
 def event_news_channel() -> str:
     """Pub/sub: which event logs have grown. Carries keys only."""
     return _key(None, "event-news")

@@ -121,6 +121,39 @@ async def test_a_log_is_capped_in_bytes_too(open_log: Open) -> None:
     assert 0 < sum(bool(entry.message) for entry in await log.read(SESSION, after=start)) <= 8
 
 
+async def test_a_large_message_costs_the_small_ones_before_it_nothing(open_log: Open) -> None:
+    """MCP 2025-11-25, Resumability: a client that comes back misses nothing while there is room for it."""
+    log = await open_log()
+    start = await log.open(SESSION)
+    small = [b"m%d" % n for n in range(300)]
+    for message in small:
+        await log.tell(SESSION, message)
+    large = b"x" * (LOG_BYTES - sum(map(len, small)))
+    await log.tell(SESSION, large)
+    assert await messages_of(log, after=start) == [*small, large]
+    await log.tell(SESSION, b"last")
+    assert await messages_of(log, after=start) == [*small[2:], large, b"last"]  # two of two bytes made room for four
+
+
+async def test_a_sessions_log_keeps_the_latest_messages(open_log: Open) -> None:
+    """Bounded memory, also for a client that never comes back."""
+    log = await open_log()
+    start = await log.open(SESSION)
+    told = [b"m%d" % n for n in range(MAX_MESSAGES + 50)]
+    for message in told:
+        await log.tell(SESSION, message)
+    assert await messages_of(log, after=start) == told[-MAX_MESSAGES:]
+
+
+async def messages_of(log: EventLog, *, after: str) -> list[bytes]:
+    """All that a session was told after a position."""
+    messages: list[bytes] = []
+    while entries := await log.read(SESSION, after=after):
+        messages += [entry.message for entry in entries]
+        after = entries[-1].position
+    return messages
+
+
 async def test_a_log_in_memory_ends_after_a_while(clock: FakeClock) -> None:
     """The same as the time to live in Redis."""
     log = MemoryEventLog(clock)
@@ -143,7 +176,7 @@ async def test_every_key_has_a_time_to_live(redis_url: str) -> None:
         await log.tell(SESSION, b"m")
         await log.record(CALL, 1, b"m", is_last=True)
     keys = await redis.keys()
-    assert len(keys) == 2
+    assert len(keys) == 3  # two logs, and the bytes of the first
     for key in keys:
         assert 0 < await redis.pttl(key) <= KEEP_SECONDS * 1000
     await redis.aclose()
