@@ -1,7 +1,7 @@
 """Row-level security on every table of a tenant: the second wall behind the filters of the queries (PostgreSQL only).
 
-SQLite has nothing of the kind. The role is one of the whole cluster: it is made once, whichever database comes first,
-and stays when a schema goes.
+SQLite has nothing of the kind. Roles are the whole cluster's, so this one is named after its database and schema: who
+may take the role of one gateway has no rights on the tables of another. It stays when the schema goes.
 """
 
 from collections.abc import Sequence
@@ -66,44 +66,62 @@ BEGIN
     RAISE lock_not_available USING MESSAGE = 'the tables are too busy for a migration';
 END $$
 """
-# CREATE ROLE of two databases at once: the second waits for the first and then finds the name taken.
+_ROLE_NAME: Final = """
+SELECT 'gateway_tenant_' || left(
+    encode(sha256(convert_to(concat(current_database(), '.', current_schema()), 'UTF8')), 'hex'), 12
+)
+"""
 _MAKE_ROLE: Final = """
 DO $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'gateway_tenant') THEN
-        CREATE ROLE gateway_tenant NOLOGIN;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = '{role}') THEN
+        CREATE ROLE {role} NOLOGIN;
     END IF;
 EXCEPTION
-    WHEN duplicate_object OR unique_violation THEN NULL;
     WHEN insufficient_privilege THEN NULL;
 END $$
 """
 # Superusers need no membership; who may make roles is not a member of what they made before PostgreSQL 16, and may not
-# take it from 16 on. XX000: another database has granted the same at this moment.
+# take it from 16 on. Nobody has the rights without taking the role, where the server can tell the two apart.
 _JOIN_ROLE: Final = """
 DO $$
-DECLARE
-    word text := CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END;
 BEGIN
-    IF NOT pg_has_role(session_user, 'gateway_tenant', word) THEN
-        GRANT gateway_tenant TO SESSION_USER;
+    IF current_setting('server_version_num')::int < 160000 THEN
+        IF NOT pg_has_role(session_user, '{role}', 'MEMBER') THEN
+            GRANT {role} TO SESSION_USER;
+        END IF;
+    ELSIF NOT pg_has_role(session_user, '{role}', 'SET') THEN
+        EXECUTE 'GRANT {role} TO SESSION_USER WITH INHERIT FALSE, SET TRUE';
     END IF;
 EXCEPTION
-    WHEN insufficient_privilege OR unique_violation OR internal_error THEN NULL;
+    WHEN insufficient_privilege THEN NULL;
 END $$
+"""
+# Rights for a role that this login cannot take serve nobody here. Nor are there any for one that others can take:
+# somebody with CREATEROLE may have made it first.
+_IS_OURS: Final = """
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_roles r WHERE rolname = :role AND NOT rolcanlogin
+    AND pg_has_role(
+        session_user, oid, CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END
+    )
+    AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_auth_members WHERE roleid = r.oid AND pg_get_userbyid(member) <> session_user
+    )
+)
 """
 _OPEN_SCHEMA: Final = """
 DO $$
 BEGIN
-    IF NOT has_schema_privilege('gateway_tenant', current_schema(), 'USAGE') THEN
-        EXECUTE format('GRANT USAGE ON SCHEMA %I TO gateway_tenant', current_schema());
+    IF NOT has_schema_privilege('{role}', current_schema(), 'USAGE') THEN
+        EXECUTE format('GRANT USAGE ON SCHEMA %I TO {role}', current_schema());
     END IF;
 END $$
 """
 _CLOSE_SCHEMA: Final = """
 DO $$
 BEGIN
-    EXECUTE format('REVOKE USAGE ON SCHEMA %I FROM gateway_tenant', current_schema());
+    EXECUTE format('REVOKE USAGE ON SCHEMA %I FROM {role}', current_schema());
 END $$
 """
 
@@ -112,18 +130,21 @@ def upgrade() -> None:
     """Raise the wall, and make the role that cannot look over it: superusers can."""
     if op.get_bind().dialect.name != "postgresql":
         return
-    op.execute(_MAKE_ROLE)
     op.execute(_LOCK_TABLES)
     for table in _BEHIND_THE_WALL:
         owner = "id" if table == "tenants" else "tenant_id"
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
         op.execute(f"CREATE POLICY tenant_wall ON {table} USING ({_IS_VISIBLE.format(owner=owner)})")
-    if not _has_role():
+    role = _role_name()
+    op.execute(_MAKE_ROLE.format(role=role))
+    if not _has_role(role):
         return
-    op.execute(_JOIN_ROLE)
-    op.execute(_OPEN_SCHEMA)
+    op.execute(_JOIN_ROLE.format(role=role))
+    if not op.get_bind().execute(sa.text(_IS_OURS), {"role": role}).scalar_one():
+        return
+    op.execute(_OPEN_SCHEMA.format(role=role))
     for table, rights in (_BEHIND_THE_WALL | _SHARED).items():
-        op.execute(f"GRANT {rights} ON {table} TO gateway_tenant")
+        op.execute(f"GRANT {rights} ON {table} TO {role}")
 
 
 def downgrade() -> None:
@@ -131,15 +152,20 @@ def downgrade() -> None:
     if op.get_bind().dialect.name != "postgresql":
         return
     op.execute(_LOCK_TABLES)
-    if _has_role():
+    role = _role_name()
+    if _has_role(role):
         for table in _BEHIND_THE_WALL | _SHARED:
-            op.execute(f"REVOKE ALL ON {table} FROM gateway_tenant")
-        op.execute(_CLOSE_SCHEMA)
+            op.execute(f"REVOKE ALL ON {table} FROM {role}")
+        op.execute(_CLOSE_SCHEMA.format(role=role))
     for table in _BEHIND_THE_WALL:
         op.execute(f"DROP POLICY tenant_wall ON {table}")
         op.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY")
 
 
-def _has_role() -> bool:
-    statement = "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'gateway_tenant')"
-    return bool(op.get_bind().execute(sa.text(statement)).scalar())
+def _role_name() -> str:
+    return str(op.get_bind().execute(sa.text(_ROLE_NAME)).scalar_one())
+
+
+def _has_role(role: str) -> bool:
+    statement = "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = :role)"
+    return bool(op.get_bind().execute(sa.text(statement), {"role": role}).scalar_one())

@@ -27,32 +27,35 @@ from gateway_proxy.storage.sql.database import Database
 from gateway_proxy.storage.sql.grants import list_grants
 from gateway_proxy.storage.sql.personal_tokens import list_personal_tokens
 from gateway_proxy.storage.sql.tables import audit_events, backends, metadata, tenants
-from gateway_proxy.storage.sql.tenant_wall import ROLE, WALLED, find_tenant_wall
+from gateway_proxy.storage.sql.tenant_wall import WALLED, find_tenant_wall
 from tests.storage.test_definitions import a_backend
 from tests.support.clock import START
 from tests.support.databases import owned_postgres, postgres_database
 from tests.support.factories import make_tenant
 from tests.support.full_database import MOMENT, content, fill
-from tests.support.postgres import driver_url, execute
+from tests.support.postgres import driver_url, drop_role, execute, tenant_role
 
-LOGINS = ("superuser", "owner", "member", "schema")
+LOGINS = ("superuser", "creator", "owner", "member", "schema")
 
 
 @pytest.fixture(params=LOGINS)
 def url(request: pytest.FixtureRequest, postgres_server: str) -> Iterator[str]:
-    """A migrated database: of a superuser, of a login that only owns it, of one that may take the role as well, and of
-    one that does so with a schema of its own, as PostgreSQL's manual advises."""
+    """A migrated database: of a superuser, of a login that may make roles, of one that only owns it, of one that may
+    take the role as well, and of one that does so with a schema of its own, as PostgreSQL's manual advises."""
     if request.param == "superuser":
         yield request.getfixturevalue("postgres_url")
         return
-    request.getfixturevalue("postgres_url")  # so that there is the role: this login may not make it
-    with owned_postgres(postgres_server) as address:
-        if request.param != "owner":
-            execute(postgres_server, f'GRANT {ROLE} TO "{make_url(address).username}"')
+    with owned_postgres(postgres_server, attributes="CREATEROLE" if request.param == "creator" else "") as address:
+        login = make_url(address).username
+        role = tenant_role(address)
         if request.param == "schema":
             execute(address, "CREATE SCHEMA AUTHORIZATION CURRENT_USER")
+            role = tenant_role(address, schema=str(login))
+        if request.param in ("member", "schema"):
+            execute(postgres_server, f"CREATE ROLE {role}", f'GRANT {role} TO "{login}"')
         asyncio.run(migrate.upgrade(address))
         yield address
+    execute(postgres_server, drop_role(role))
 
 
 @asynccontextmanager
@@ -230,10 +233,11 @@ async def test_the_trail_can_be_added_to_and_not_changed_by_what_is_shut_in(post
 async def test_every_table_of_a_tenant_has_the_wall_and_its_rights(postgres_url: str) -> None:
     """Conventions, a new table: its migration gives it policy and rights, or this names it."""
     rights = ("SELECT", "INSERT", "UPDATE", "DELETE")
+    role = tenant_role(postgres_url)
 
     def granted(session: Session) -> dict[str, set[str]]:
         return {
-            table: {right for right in rights if session.scalar(select(func.has_table_privilege(ROLE, table, right)))}
+            table: {right for right in rights if session.scalar(select(func.has_table_privilege(role, table, right)))}
             for table in metadata.tables
         }
 
@@ -244,7 +248,7 @@ async def test_every_table_of_a_tenant_has_the_wall_and_its_rights(postgres_url:
     async with opened(postgres_url) as database:
         wall = await database.read(find_tenant_wall)
         assert wall is not None
-        assert (wall.tables, wall.has_role, wall.gap) == (WALLED, True, None)
+        assert (wall.tables, wall.role, wall.has_role, wall.gap) == (WALLED, role, True, None)
         assert await database.read(policies) == {(table, "ALL", "tenant_wall") for table in WALLED}
         assert await database.read(granted) == {table: set(rights) for table in WALLED} | {
             "audit_events": {"SELECT", "INSERT"},
@@ -255,12 +259,11 @@ async def test_every_table_of_a_tenant_has_the_wall_and_its_rights(postgres_url:
         }
 
 
-@pytest.mark.parametrize(("attributes", "gap"), [("", None), ("BYPASSRLS", f"cannot work as {ROLE}")])
+@pytest.mark.parametrize(("attributes", "gap"), [("", None), ("BYPASSRLS", "cannot work as gateway_tenant_")])
 async def test_a_start_says_when_the_second_wall_does_not_stand(
-    postgres_server: str, postgres_url: str, tmp_path: Path, attributes: str, gap: str | None
+    postgres_server: str, tmp_path: Path, attributes: str, gap: str | None
 ) -> None:
     """A login above every policy that cannot become the role: the filters stand alone, and the operator knows."""
-    assert postgres_url, "another database has made the role"
     with owned_postgres(postgres_server, attributes=attributes) as url:
         environ = {
             "GATEWAY_DATA_DIR": str(tmp_path),
@@ -281,7 +284,72 @@ async def test_a_start_says_when_the_second_wall_does_not_stand(
         assert (len(told), gap in told[0], seen) == (1, True, {acme.id, beta.id})
 
 
-async def test_a_wall_with_a_gap_names_the_tables(postgres_server: str, postgres_url: str) -> None:
+async def rights_of_a_stranger(url: str, stranger: str) -> set[str]:
+    """The tables of a database on which another's login has any right, as itself or as a role that it may take."""
+    login = make_url(stranger)
+    connection = await asyncpg.connect(
+        driver_url(make_url(url).set(username=login.username, password=login.password).render_as_string(False))
+    )
+    found = await connection.fetch("""
+        SELECT DISTINCT relname FROM pg_class c, pg_roles r
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND pg_has_role(session_user, r.oid, 'MEMBER')
+        AND (has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE')
+            OR has_table_privilege(r.oid, c.oid, 'DELETE'))
+    """)
+    await connection.close()
+    return {row["relname"] for row in found}
+
+
+@pytest.mark.parametrize("attributes", ["", "CREATEROLE", "SUPERUSER"])
+async def test_another_gateways_login_in_the_same_cluster_has_no_rights(postgres_server: str, attributes: str) -> None:
+    """Security T2: roles are the whole cluster's, and PUBLIC may connect to every database."""
+    with (
+        owned_postgres(postgres_server, attributes="CREATEROLE") as staging,
+        owned_postgres(postgres_server, attributes=attributes) as production,
+    ):
+        await migrate.upgrade(staging)
+        await migrate.upgrade(production)
+        async with opened(staging) as theirs, opened(production) as ours:
+            walls = [await database.read(find_tenant_wall) for database in (theirs, ours)]
+            await two_tenants(ours)
+        assert [wall is not None and (wall.has_role, wall.gap) for wall in walls] == [
+            (True, None),
+            (bool(attributes), None),
+        ]
+        assert await rights_of_a_stranger(staging, staging) >= WALLED
+        assert await rights_of_a_stranger(production, staging) == set()
+
+
+async def test_a_role_that_another_login_has_made_first_gets_no_rights(postgres_server: str) -> None:
+    """Security T2: whoever may make roles can work out the name."""
+    with (
+        owned_postgres(postgres_server, attributes="CREATEROLE") as staging,
+        postgres_database(postgres_server) as production,
+    ):
+        role = tenant_role(production)
+        await asyncio.to_thread(execute, staging, f"CREATE ROLE {role}", f"GRANT {role} TO CURRENT_USER")
+        await migrate.upgrade(production)
+        assert await rights_of_a_stranger(production, staging) == set()
+        async with opened(production) as database:
+            wall = await database.read(find_tenant_wall)
+        assert wall is not None
+        assert wall.gap == f"the database login passes every policy and cannot work as {role}"
+        await asyncio.to_thread(execute, postgres_server, f"DROP OWNED BY {role}", drop_role(role))
+
+
+async def test_who_may_take_the_role_does_not_have_its_rights_before(postgres_server: str) -> None:
+    """From PostgreSQL 16 on the server tells taking a role from inheriting its rights."""
+    with owned_postgres(postgres_server, attributes="CREATEROLE") as url:
+        await migrate.upgrade(url)
+        async with opened(url) as database:
+            asked = text(f"""
+                SELECT pg_has_role('{tenant_role(url)}', 'MEMBER'),
+                pg_has_role('{tenant_role(url)}', 'USAGE') AND current_setting('server_version_num')::int >= 160000
+            """)
+            assert (await database.read(lambda session: session.execute(asked).one())) == (True, False)
+
+
+async def test_a_wall_with_a_gap_names_the_tables(postgres_server: str) -> None:
     """A dump without its policies, restored by hand."""
     with postgres_database(postgres_server) as url:
         await migrate.upgrade(url)
@@ -292,15 +360,13 @@ async def test_a_wall_with_a_gap_names_the_tables(postgres_server: str, postgres
     assert wall.gap == "no row-level security on backends"
 
 
-async def test_rows_of_the_schema_before_get_the_wall_and_lose_it_without_a_trace(
-    postgres_server: str, postgres_url: str
-) -> None:
+async def test_rows_of_the_schema_before_get_the_wall_and_lose_it_without_a_trace(postgres_server: str) -> None:
     """Upgrade from 0002 with rows, and back: nothing of this database hangs on the role afterwards."""
-    dependencies = text(f"""
-        SELECT count(*) FROM pg_shdepend d JOIN pg_database b ON b.oid = d.dbid
-        WHERE b.datname = current_database() AND d.refobjid = '{ROLE}'::regrole
-    """)
     with postgres_database(postgres_server) as url:
+        dependencies = text(f"""
+            SELECT count(*) FROM pg_shdepend d JOIN pg_database b ON b.oid = d.dbid
+            WHERE b.datname = current_database() AND d.refobjid = '{tenant_role(url)}'::regrole
+        """)
         await migrate.upgrade(url, "0002")
         async with opened(url) as database:
             acme, beta = await old_tenants(database)

@@ -4,12 +4,13 @@ PostgreSQL refuses to run as root; then it runs as `nobody`, from a place that `
 """
 
 import asyncio
+import hashlib
 import os
 import pwd
 import secrets
 import shutil
 import subprocess
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -52,13 +53,26 @@ def create_database(server: str) -> str:
 
 
 def drop_database(server: str, url: str) -> None:
-    """Drop a database, whoever is still connected to it."""
-    execute(server, f'DROP DATABASE IF EXISTS "{make_url(url).database}" WITH (FORCE)')
+    """Drop a database, whoever is still connected to it, and the role of its tenant wall."""
+    execute(server, f'DROP DATABASE IF EXISTS "{make_url(url).database}" WITH (FORCE)', drop_role(tenant_role(url)))
 
 
-def execute(url: str, statement: str) -> None:
-    """Run one statement."""
-    run_aside(_execute(url, statement))
+def tenant_role(url: str, *, schema: str = "public") -> str:
+    """What the role of the tenant wall is called in a schema of a database."""
+    place = f"{make_url(url).database}.{schema}"
+    return f"gateway_tenant_{hashlib.sha256(place.encode()).hexdigest()[:12]}"
+
+
+def drop_role(role: str) -> str:
+    """The statement that drops a role where there is one; even IF EXISTS wants a login that may make roles."""
+    return f"""
+        DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN DROP ROLE {role}; END IF; END $$
+    """
+
+
+def execute(url: str, *statements: str) -> None:
+    """Run statements, each by itself."""
+    run_aside(_execute(url, statements))
 
 
 def run_aside(work: Coroutine[Any, Any, T]) -> T:
@@ -72,14 +86,15 @@ def driver_url(url: str) -> str:
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-async def _execute(server: str, statement: str) -> None:
+async def _execute(server: str, statements: Iterable[str]) -> None:
     try:
         connection = await asyncpg.connect(driver_url(server), timeout=20)
     except (OSError, asyncpg.PostgresError) as error:
         problem = f"PostgreSQL for the tests cannot be reached: {error}"
     else:
         try:
-            await connection.execute(statement)
+            for statement in statements:
+                await connection.execute(statement)
         finally:
             await connection.close()
         return
