@@ -225,8 +225,8 @@ class Ear:
                 for event in parser.feed(chunk):
                     for envelope in read_envelopes(event):
                         self._take(session, envelope)
-                    if pace.count(len(event)):
-                        await pace.rest()
+                        if pace.count(len(envelope.params)):
+                            await pace.rest()
         finally:
             self._is_open = False
             session.under_way -= 1

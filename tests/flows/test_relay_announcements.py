@@ -100,8 +100,11 @@ def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(announcements_room, "LOOK_SECONDS", 0.02)
 
 
-async def test_much_that_is_said_at_once_is_heard_by_a_reader_who_keeps_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """security.md F7: the backend is read no faster than a reader can follow."""
+@pytest.mark.parametrize("is_batch", [False, True])
+async def test_much_that_is_said_at_once_is_heard_by_a_reader_who_keeps_up(
+    monkeypatch: pytest.MonkeyPatch, is_batch: bool
+) -> None:
+    """security.md F7: the backend is read no faster than a reader can follow, also within one event."""
     monkeypatch.setattr(waiting_room, "WAITING_LIMIT", 250)
     monkeypatch.setattr(ear_room, "RATE", 1000 * 4096)
     monkeypatch.setattr(ear_room, "AHEAD", 0.1)
@@ -109,7 +112,8 @@ async def test_much_that_is_said_at_once_is_heard_by_a_reader_who_keeps_up(monke
 
     async def bursts(http: Http) -> None:
         event = json.dumps({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "error"}}).encode()
-        await http.stream(b"data: %b\n\n" % event * 500)
+        batch = b"[%b]" % b",".join([event] * 500)
+        await http.stream(b"data: %b\n\n" % batch if is_batch else b"data: %b\n\n" % event * 500)
         await http.until_gone()
 
     backend.handlers["GET"] = bursts
