@@ -57,8 +57,9 @@ class Bounds:
             KEYS + "sessions": lambda _: self.people,
             # one per person and HTTP backend, so that the next session needs no handshake; a day
             KEYS + "upstream": lambda base: max(base, self.people * http_backends),
-            # a stream's log is kept five minutes for a client that comes back
+            # a stream's log is kept five minutes for a client that comes back, and how large it is
             KEYS + "events": lambda _: self.events,
+            KEYS + "events-size": lambda _: self.events,
             KEYS + "inbox": lambda _: WORKERS,
             KEYS + "limit": lambda base: base + 4,
         }
