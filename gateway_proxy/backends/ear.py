@@ -220,7 +220,8 @@ class Ear:
         self._is_open = True
         self._tell_begun()
         try:
-            parser, pace = SseParser(EVENT_LIMIT), Pace(rate=RATE, ahead=AHEAD)
+            rate = None if session.endpoint.ends_by_closing else RATE
+            parser, pace = SseParser(EVENT_LIMIT), Pace(rate=rate, ahead=AHEAD)
             while (chunk := await reply.read_chunk(timeout=SILENCE)) is not None:
                 for event in parser.feed(chunk):
                     for envelope in read_envelopes(event):

@@ -159,7 +159,10 @@ class Exchange:
 
     async def _keep_pace(self, envelope: Envelope) -> None:
         """Before what comes in front of the outcome: however much it is, others have their turn in between."""
-        pace = self._pace = self._pace or Pace(rate=RATE, ahead=AHEAD)
+        pace = self._pace
+        if pace is None:
+            is_hosted = self._session.endpoint.ends_by_closing
+            pace = self._pace = Pace(rate=None if is_hosted else RATE, ahead=AHEAD)
         if pace.count(len(envelope.params)):
             await pace.rest()
             self._deadline.left(self._session.backend_name)

@@ -24,6 +24,7 @@ from gateway_proxy.router.directory import LIFETIME
 from gateway_proxy.router.messages import Failure, Notification, RelayMessage, ServerRequest
 from gateway_proxy.sessions.memory_store import MemorySessionStore
 from tests.flows.test_relay_calls import call, texts
+from tests.support.children.streamer import PIECES
 from tests.support.clock import FakeClock
 from tests.support.mcp_backends import FakeRunner, Http, McpBackend, demo_backend, serve
 from tests.support.relay_rooms import (
@@ -75,6 +76,14 @@ async def test_a_real_tool_over_stdio_is_listed_and_called_with_progress(runner:
             make_context(), LEGACY, name="demo.echo", arguments=b'{"text":"\\u00e9\\n"}'
         )
         assert texts([outcome]) == ["é\n"]
+
+
+async def test_all_that_a_child_streams_as_progress_arrives(runner: RunnerProcess) -> None:
+    """The runner holds no child up for a reader: who does not read at the child's pace loses what it says."""
+    async with open_relay([child("streamer")], runner=str(runner.socket), runner_key=KEY) as relay:
+        messages = await call(relay, "local__stream", {"_meta": {"progressToken": "mine"}})
+        assert sum(isinstance(message, Notification) for message in messages) == PIECES
+        assert texts(messages[-1:]) == ["streamed"]
 
 
 async def test_a_call_with_the_envelope_of_another_era_is_served_as_its_header_says(runner: RunnerProcess) -> None:

@@ -24,6 +24,22 @@ async def test_what_is_said_at_once_is_not_held_up_and_what_goes_on_is_held_to_i
     assert await _tell(pace, 8, 32 * 1024) > 0.2
 
 
+async def test_without_a_rate_others_have_their_turn_and_nothing_is_held_up() -> None:
+    """Behind the runner: what is not read in time is lost there."""
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    assert await _tell(Pace(rate=None, ahead=0.0), 3200, 4096) < 5
+    task.cancel()
+    assert turns >= 100
+
+
 async def test_a_reader_who_does_not_keep_up_is_told_so_before_memory_runs_out() -> None:
     """security.md D3: a slow reader is dropped; it is the bytes that matter, and the number."""
     for params, fits in ((b"x" * (WAITING_BYTES // 4), 4), (b"", WAITING_LIMIT)):
