@@ -19,7 +19,15 @@ _Count = Annotated[float, Meta(ge=0)]
 _Schemas = Annotated[list["Schema | bool"], Meta(min_length=1)]
 
 
-class Schema(msgspec.Struct, rename={"ref": "$ref", "defs": "$defs", "not_": "not", "if_": "if", "else_": "else"}):
+_UNUSUAL: Final = {"ref": "$ref", "defs": "$defs"}
+
+
+def _on_the_wire(name: str) -> str:
+    first, *rest = name.removesuffix("_").split("_")  # a word of Python has an underscore behind it
+    return _UNUSUAL.get(name, first + "".join(map(str.capitalize, rest)))
+
+
+class Schema(msgspec.Struct, rename=_on_the_wire):
     """The keywords that are checked; what is not here may be anything."""
 
     type: _Type | Annotated[list[_Type], Meta(min_length=1)] = "object"
@@ -33,33 +41,33 @@ class Schema(msgspec.Struct, rename={"ref": "$ref", "defs": "$defs", "not_": "no
     required: list[str] = []
     minimum: float = 0
     maximum: float = 0
-    exclusiveMinimum: float = 0  # noqa: N815 - the name on the wire
-    exclusiveMaximum: float = 0  # noqa: N815 - the name on the wire
-    multipleOf: Annotated[float, Meta(gt=0)] = 1  # noqa: N815 - the name on the wire
-    minLength: _Count = 0  # noqa: N815 - the name on the wire
-    maxLength: _Count = 0  # noqa: N815 - the name on the wire
-    minItems: _Count = 0  # noqa: N815 - the name on the wire
-    maxItems: _Count = 0  # noqa: N815 - the name on the wire
-    minProperties: _Count = 0  # noqa: N815 - the name on the wire
-    maxProperties: _Count = 0  # noqa: N815 - the name on the wire
-    uniqueItems: bool = False  # noqa: N815 - the name on the wire
+    exclusive_minimum: float = 0
+    exclusive_maximum: float = 0
+    multiple_of: Annotated[float, Meta(gt=0)] = 1
+    min_length: _Count = 0
+    max_length: _Count = 0
+    min_items: _Count = 0
+    max_items: _Count = 0
+    min_properties: _Count = 0
+    max_properties: _Count = 0
+    unique_items: bool = False
     deprecated: bool = False
     properties: dict[str, "Schema | bool"] = {}
-    patternProperties: dict[str, "Schema | bool"] = {}  # noqa: N815 - the name on the wire
+    pattern_properties: dict[str, "Schema | bool"] = {}
     defs: dict[str, "Schema | bool"] = {}
     definitions: dict[str, "Schema | bool"] = {}
     items: "Schema | bool" = True
-    additionalProperties: "Schema | bool" = True  # noqa: N815 - the name on the wire
-    propertyNames: "Schema | bool" = True  # noqa: N815 - the name on the wire
+    additional_properties: "Schema | bool" = True
+    property_names: "Schema | bool" = True
     contains: "Schema | bool" = True
     not_: "Schema | bool" = True
     if_: "Schema | bool" = True
     then: "Schema | bool" = True
     else_: "Schema | bool" = True
-    allOf: _Schemas = []  # noqa: N815 - the name on the wire
-    anyOf: _Schemas = []  # noqa: N815 - the name on the wire
-    oneOf: _Schemas = []  # noqa: N815 - the name on the wire
-    prefixItems: _Schemas = []  # noqa: N815 - the name on the wire
+    all_of: _Schemas = []
+    any_of: _Schemas = []
+    one_of: _Schemas = []
+    prefix_items: _Schemas = []
 
 
 _MAPS: Final = frozenset({"properties", "patternProperties", "$defs", "definitions"})
