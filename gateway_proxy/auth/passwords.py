@@ -43,8 +43,7 @@ class PasswordHasher:
 
     @cached_property
     def _argon2(self) -> "argon2.PasswordHasher":
-        """Loaded with the first password: most workers never see one."""
-        import argon2  # noqa: PLC0415
+        import argon2  # noqa: PLC0415 - loaded with the first password: most workers never see one
 
         return argon2.PasswordHasher(time_cost=self._time_cost, memory_cost=self._memory_kib, parallelism=1)
 
@@ -74,7 +73,7 @@ class PasswordHasher:
         return self._argon2.check_needs_rehash(stored)
 
     def _is_match(self, stored: str, password: str) -> bool:
-        from argon2.exceptions import InvalidHashError, VerificationError  # noqa: PLC0415
+        from argon2.exceptions import InvalidHashError, VerificationError  # noqa: PLC0415 - as above
 
         try:
             return self._argon2.verify(stored, _encode(password))

@@ -283,9 +283,8 @@ class Upstreams:
             raise
 
     def _openapi_services(self) -> "OpenApiServices":
-        """Loaded with the first of them: most gateways have none, and it is a library's worth of modules."""
-        if self._openapi is None:
-            from gateway_proxy.backends.openapi.services import OpenApiServices  # noqa: PLC0415
+        if self._openapi is None:  # many modules, and most gateways have no such service
+            from gateway_proxy.backends.openapi.services import OpenApiServices  # noqa: PLC0415 - with the first one
 
             self._openapi = OpenApiServices(self._endpoints, self._clock)
         return self._openapi

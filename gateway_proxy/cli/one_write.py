@@ -5,7 +5,7 @@ but how a head begins and ends.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 from gateway_proxy.cli.unread import Unread
@@ -31,7 +31,7 @@ class OneWrite(asyncio.Transport):
         self._unread = unread
         self._head = b""
 
-    def write(self, data: bytes) -> None:  # type: ignore[override]
+    def write(self, data: bytes) -> None:  # type: ignore[override] # servers write bytes; to ask each time costs calls
         """Write, or keep a head for a moment."""
         head = self._head
         if head:
@@ -62,7 +62,7 @@ class OneWrite(asyncio.Transport):
         """Whether the transport is closed or about to be."""
         return self._transport.is_closing()
 
-    def writelines(self, list_of_data: Sequence[bytes]) -> None:  # type: ignore[override]
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Write all of it, behind a head that waits."""
         self.flush()
         self._transport.writelines(list_of_data)
