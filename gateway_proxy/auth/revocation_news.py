@@ -19,24 +19,20 @@ class RevocationNews:
 
     def __init__(self, redis: Redis | None, verifier: TokenVerifier) -> None:
         self._verifier = verifier
-        channel = revocation_news_channel()
-        self._news = None if redis is None else News(redis, channel, heard=self._hear, reset=verifier.forget_all)
+        self._news = News(redis, revocation_news_channel(), heard=self._hear, reset=verifier.forget_all)
 
     async def announce(self) -> None:
         """Forget here and tell the others. Never fails: what cannot be told is known to them within two seconds."""
         self._verifier.forget_all()
-        if self._news is not None:
-            await self._news.tell(EVERYTHING)
+        await self._news.tell(EVERYTHING)
 
     async def start(self) -> None:
         """Begin to listen."""
-        if self._news is not None:
-            await self._news.start()
+        await self._news.start()
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._news is not None:
-            await self._news.stop()
+        await self._news.stop()
 
     def _hear(self, name: str) -> None:
         self._verifier.forget_all()

@@ -35,8 +35,7 @@ class EditNews:
         self._catalog = catalog
         self._copies = [Copies(directory.forget, directory.forget_all)]
         self._adopting: set[asyncio.Task[None]] = set()
-        channel = edit_news_channel()
-        self._news = None if redis is None else News(redis, channel, heard=self._hear, reset=self._reset)
+        self._news = News(redis, edit_news_channel(), heard=self._hear, reset=self._reset)
 
     def add_copies(self, copies: Copies) -> None:
         """Have these forgotten as well, from now on."""
@@ -45,18 +44,15 @@ class EditNews:
     async def announce(self, tenant_id: str) -> None:
         """Look anew here, and have the other workers do so. Never fails: what cannot be told ages out by itself."""
         self._hear(tenant_id)
-        if self._news is not None:
-            await self._news.tell(tenant_id)
+        await self._news.tell(tenant_id)
 
     async def start(self) -> None:
         """Begin to listen."""
-        if self._news is not None:
-            await self._news.start()
+        await self._news.start()
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._news is not None:
-            await self._news.stop()
+        await self._news.stop()
         for task in self._adopting:
             task.cancel()
         await asyncio.gather(*self._adopting, return_exceptions=True)

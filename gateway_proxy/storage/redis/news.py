@@ -32,7 +32,10 @@ class News:
     subscription is trusted, because nobody knows what was said in the gap.
     """
 
-    def __init__(self, redis: Redis, channel: str, *, heard: Callable[[str], None], reset: Callable[[], None]) -> None:
+    def __init__(
+        self, redis: Redis | None, channel: str, *, heard: Callable[[str], None], reset: Callable[[], None]
+    ) -> None:
+        """Without a Redis this is the only worker: there is nobody to tell, and nothing to hear."""
         self._redis = redis
         self._channel = channel
         self._heard = heard
@@ -52,6 +55,8 @@ class News:
 
     async def tell(self, name: str) -> None:
         """Publish a name to the other workers. Never fails: what cannot be told ages out of their copies."""
+        if self._redis is None:
+            return
         try:
             async with asyncio.timeout(TELL_SECONDS):
                 await self._redis.publish(self._channel, self.encode(name))
@@ -60,7 +65,9 @@ class News:
 
     async def start(self) -> None:
         """Begin to listen; returns when subscribed, or after a moment without it (the caller works all the same)."""
-        self._task = asyncio.create_task(self._listen(), name=f"news {self._channel}")
+        if self._redis is None:
+            return
+        self._task = asyncio.create_task(self._listen(self._redis), name=f"news {self._channel}")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._listening.wait()
@@ -73,10 +80,10 @@ class News:
             self._task = None
         self._listening.clear()
 
-    async def _listen(self) -> None:
+    async def _listen(self, redis: Redis) -> None:
         back_off = 0.1
         while True:
-            pubsub = self._redis.pubsub()
+            pubsub = redis.pubsub()
             try:
                 async with asyncio.timeout(SUBSCRIBE_SECONDS):
                     await pubsub.subscribe(self._channel)
