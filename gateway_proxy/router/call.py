@@ -30,7 +30,7 @@ is_debugging = debug_switch(__name__)
 
 METHOD: Final = "tools/call"
 _PROGRESS_TOKEN: Final = b'"call"'
-_NULL: Final = b"null"
+_NULL: Final = msgspec.Raw(b"null")
 _NO_ARGUMENTS: Final = msgspec.Raw(b"{}")
 """Many servers refuse a call with `null` for arguments or with none at all; clients send both."""
 
@@ -175,7 +175,7 @@ class _ToolCall(Conversation):
             request = read_request(METHOD, self._params, replace={"name": route.upstream_name})
         except ValueError:
             return Failure(INVALID_PARAMS, "params and params._meta must be JSON objects")
-        if bytes(request.fields.get("arguments", _NULL)) == _NULL:
+        if request.fields.get("arguments", _NULL) == _NULL:
             request.fields["arguments"] = _NO_ARGUMENTS
         if caller.only_backend is not None and caller.only_backend != route.backend.id:
             return Failure(INVALID_PARAMS, STATE_ELSEWHERE)
