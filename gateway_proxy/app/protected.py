@@ -22,6 +22,7 @@ from gateway_proxy.mcp_endpoint.http_sse import HttpSse
 from gateway_proxy.provisioning.assistant_edits import AssistantEdits
 from gateway_proxy.provisioning.backend_edits import BackendEdits
 from gateway_proxy.provisioning.current_state import StoredConfiguration
+from gateway_proxy.provisioning.editing import EditMeans
 from gateway_proxy.provisioning.provider_edits import ProviderEdits
 from gateway_proxy.router.edit_news import Copies
 from gateway_proxy.sealing.keyring import Keyring
@@ -86,35 +87,12 @@ def token_check(verifier: Verifier, wanted: Scope, alternates: tuple[bytes, ...]
 def admin_surface(services: Services) -> list[Route]:
     """PROTECTED by scope `admin`, or the platform key: what operators and tenant administrators ask and change."""
     core, relay = services.core, services.relay
-    edits = BackendEdits(
-        database=core.database,
-        keyring=core.keyring,
-        clock=core.clock,
-        guard=services.guard,
-        trials=relay.trials,
-        limiter=services.limiter,
-        announce=relay.edit_news.announce,
-    )
-    provider_edits = ProviderEdits(
-        database=core.database,
-        keyring=core.keyring,
-        clock=core.clock,
-        guard=services.guard,
-        limiter=services.limiter,
-        announce=relay.edit_news.announce,
-    )
-    assistant_edits = AssistantEdits(
-        database=core.database,
-        keyring=core.keyring,
-        clock=core.clock,
-        limiter=services.limiter,
-        announce=relay.edit_news.announce,
-    )
+    means = EditMeans(core.database, core.keyring, core.clock, services.limiter, relay.edit_news.announce)
     rooms = AdminServices(
         public_url=core.settings.public_url,
-        edits=edits,
-        provider_edits=provider_edits,
-        assistant_edits=assistant_edits,
+        edits=BackendEdits(means, services.guard, relay.trials),
+        provider_edits=ProviderEdits(means, services.guard),
+        assistant_edits=AssistantEdits(means),
         configuration=StoredConfiguration(core.database, core.keyring),
         catalog=relay.catalog,
         metrics=services.metrics,

@@ -8,18 +8,15 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from gateway_proxy.domain.assistant import Assistant
-from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import NotFound
 from gateway_proxy.domain.ids import new_id
 from gateway_proxy.domain.tenant import TenantContext
-from gateway_proxy.limits.limiter import Limiter
-from gateway_proxy.provisioning.editing import Announce, count_edit, record_edit
+from gateway_proxy.provisioning.editing import EditMeans, record_edit
 from gateway_proxy.provisioning.problems import Problems
 from gateway_proxy.provisioning.rules import check_references
 from gateway_proxy.provisioning.value_faults import assistant_name_fault
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.storage.sql import assistants, backends, providers, tenants
-from gateway_proxy.storage.sql.database import Database
 
 MOST_ASSISTANTS: Final = 200
 MOST_TEXT: Final = 4 * 1024 * 1024
@@ -29,11 +26,7 @@ MOST_TEXT: Final = 4 * 1024 * 1024
 class AssistantEdits:
     """The edits. Every one is checked against its own tenant only, and is in the audit trail."""
 
-    database: Database
-    keyring: Keyring
-    clock: Clock
-    limiter: Limiter
-    announce: Announce
+    means: EditMeans
 
     async def list_all(self, ctx: TenantContext) -> list[Assistant]:
         """The tenant's assistants by name, as they are stored at this moment.
@@ -41,7 +34,7 @@ class AssistantEdits:
         Raises:
             StorageUnavailable: The database is out of reach.
         """
-        return await self.database.read(assistants.list_assistants, tenant_id=ctx.tenant.id)
+        return await self.means.database.read(assistants.list_assistants, tenant_id=ctx.tenant.id)
 
     async def get(self, ctx: TenantContext, name: str) -> Assistant:
         """One of them.
@@ -51,7 +44,7 @@ class AssistantEdits:
             StorageUnavailable: The database is out of reach.
         """
         if assistant_name_fault(name) is None:
-            found = await self.database.read(assistants.find_assistant, tenant_id=ctx.tenant.id, name=name)
+            found = await self.means.database.read(assistants.find_assistant, tenant_id=ctx.tenant.id, name=name)
             if found is not None:
                 return found
         raise NotFound("assistant", name)
@@ -65,12 +58,17 @@ class AssistantEdits:
             NotFound: The tenant is gone.
             StorageUnavailable: The database is out of reach.
         """
-        await count_edit(self.limiter, ctx, "assistant")
+        await self.means.count(ctx, "assistant")
         placed = replace(assistant, id=new_id(), tenant_id=ctx.tenant.id, revision=1)
-        stored = await self.database.run(
-            _put, tenant_id=ctx.tenant.id, ctx=ctx, placed=placed, keyring=self.keyring, now=self.clock.now()
+        stored = await self.means.database.run(
+            _put,
+            tenant_id=ctx.tenant.id,
+            ctx=ctx,
+            placed=placed,
+            keyring=self.means.keyring,
+            now=self.means.clock.now(),
         )
-        await self.announce(ctx.tenant.id)
+        await self.means.announce(ctx.tenant.id)
         return stored
 
     async def remove(self, ctx: TenantContext, name: str) -> None:
@@ -82,8 +80,8 @@ class AssistantEdits:
         """
         if assistant_name_fault(name) is not None:
             raise NotFound("assistant", name)
-        await self.database.run(_remove, tenant_id=ctx.tenant.id, ctx=ctx, name=name, now=self.clock.now())
-        await self.announce(ctx.tenant.id)
+        await self.means.database.run(_remove, tenant_id=ctx.tenant.id, ctx=ctx, name=name, now=self.means.clock.now())
+        await self.means.announce(ctx.tenant.id)
 
 
 # --- inside a transaction -------------------------------------------------------------------------------------------

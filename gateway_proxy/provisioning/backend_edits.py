@@ -12,18 +12,15 @@ from typing import Final, Protocol
 from sqlalchemy.orm import Session
 
 from gateway_proxy.domain.backend import Backend
-from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import NotFound, TrialFailed
 from gateway_proxy.domain.ids import new_id
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.egress.guard import EgressGuard
-from gateway_proxy.limits.limiter import Limiter
 from gateway_proxy.provisioning.definitions import Definition, is_server_name
-from gateway_proxy.provisioning.editing import Announce, count_edit, find_address_fault, record_edit
+from gateway_proxy.provisioning.editing import EditMeans, find_address_fault, record_edit
 from gateway_proxy.provisioning.problems import KeyPath, Problems
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.storage.sql import backends, tenants
-from gateway_proxy.storage.sql.database import Database
 
 MOST_BACKENDS: Final = 200
 TRIALS_AT_ONCE: Final = 8
@@ -43,13 +40,9 @@ class Trials(Protocol):
 class BackendEdits:
     """The edits. Every one is checked against its own tenant only, and is in the audit trail."""
 
-    database: Database
-    keyring: Keyring
-    clock: Clock
+    means: EditMeans
     guard: EgressGuard
     trials: Trials
-    limiter: Limiter
-    announce: Announce
 
     async def list_all(self, ctx: TenantContext) -> list[Backend]:
         """The tenant's backends by name, disabled ones included, as they are stored at this moment.
@@ -57,7 +50,9 @@ class BackendEdits:
         Raises:
             StorageUnavailable: The database is out of reach.
         """
-        return await self.database.read(backends.list_backends, tenant_id=ctx.tenant.id, keyring=self.keyring)
+        return await self.means.database.read(
+            backends.list_backends, tenant_id=ctx.tenant.id, keyring=self.means.keyring
+        )
 
     async def get(self, ctx: TenantContext, name: str) -> Backend:
         """One of them.
@@ -81,26 +76,28 @@ class BackendEdits:
             NotFound: The tenant is gone.
             StorageUnavailable: The database is out of reach.
         """
-        await count_edit(self.limiter, ctx, "backend")
+        await self.means.count(ctx, "backend")
         await self._check_addresses(definitions)
-        await self.database.read(_check_fit, tenant_id=ctx.tenant.id, definitions=definitions, keyring=self.keyring)
+        await self.means.database.read(
+            _check_fit, tenant_id=ctx.tenant.id, definitions=definitions, keyring=self.means.keyring
+        )
         tried = [replace(entry.backend, id=new_id(), tenant_id=ctx.tenant.id, revision=1) for entry in definitions]
         kept: set[str] = set()
         try:
             await self._try(tried)
-            stored = await self.database.run(
+            stored = await self.means.database.run(
                 _put,
                 tenant_id=ctx.tenant.id,
                 ctx=ctx,
                 definitions=definitions,
                 placed=tried,
-                keyring=self.keyring,
-                now=self.clock.now(),
+                keyring=self.means.keyring,
+                now=self.means.clock.now(),
             )
             kept |= {backend.id for backend in stored}
         finally:
             self.trials.end([backend for backend in tried if backend.id not in kept])
-        await self.announce(ctx.tenant.id)
+        await self.means.announce(ctx.tenant.id)
         return stored
 
     async def remove(self, ctx: TenantContext, name: str) -> None:
@@ -112,8 +109,8 @@ class BackendEdits:
         """
         if not is_server_name(name):
             raise NotFound("server", name)
-        await self.database.run(_remove, tenant_id=ctx.tenant.id, ctx=ctx, name=name, now=self.clock.now())
-        await self.announce(ctx.tenant.id)
+        await self.means.database.run(_remove, tenant_id=ctx.tenant.id, ctx=ctx, name=name, now=self.means.clock.now())
+        await self.means.announce(ctx.tenant.id)
 
     async def _check_addresses(self, definitions: Sequence[Definition]) -> None:
         """Before anything is connected to: a tenant may name public addresses and what the operator allows."""

@@ -1,6 +1,7 @@
 """What every edit at run time has in common: whose it is, where it may point, how often, and its row in the trail."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -8,13 +9,16 @@ from sqlalchemy.orm import Session
 
 from gateway_proxy.domain.audit import AuditEvent
 from gateway_proxy.domain.backend import Origin
+from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import AddressForbidden, ConnectFailed
 from gateway_proxy.domain.ids import new_id
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.egress.guard import EgressGuard
 from gateway_proxy.egress.policy import origin_of
 from gateway_proxy.limits.limiter import Limiter
+from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.storage.sql import audit
+from gateway_proxy.storage.sql.database import Database
 from gateway_proxy.telemetry.request_context import current_request_id
 
 EDITS_PER_MINUTE: Final = 60
@@ -28,13 +32,23 @@ def origin_for(ctx: TenantContext) -> Origin:
     return "platform" if ctx.principal.is_platform else "tenant"
 
 
-async def count_edit(limiter: Limiter, ctx: TenantContext, noun: str) -> None:
-    """Count one more edit of this kind in the tenant.
+@dataclass(frozen=True)
+class EditMeans:
+    """What every edit is made with: where it is stored, sealed under what, when, how often, and who hears of it."""
 
-    Raises:
-        RateLimited: The tenant edits too often.
-    """
-    await limiter.hit(f"{noun}-edits", ctx.tenant.id, limit=EDITS_PER_MINUTE, window=60.0)
+    database: Database
+    keyring: Keyring
+    clock: Clock
+    limiter: Limiter
+    announce: Announce
+
+    async def count(self, ctx: TenantContext, noun: str) -> None:
+        """Count one more edit of this kind in the tenant.
+
+        Raises:
+            RateLimited: The tenant edits too often.
+        """
+        await self.limiter.hit(f"{noun}-edits", ctx.tenant.id, limit=EDITS_PER_MINUTE, window=60.0)
 
 
 async def find_address_fault(guard: EgressGuard, url: str, *, origin: Origin, noun: str) -> str | None:

@@ -9,19 +9,16 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from gateway_proxy.domain.clock import Clock
 from gateway_proxy.domain.errors import NotFound, ProviderInUse
 from gateway_proxy.domain.ids import new_id
 from gateway_proxy.domain.provider import Provider
 from gateway_proxy.domain.tenant import TenantContext
 from gateway_proxy.egress.guard import EgressGuard
-from gateway_proxy.limits.limiter import Limiter
-from gateway_proxy.provisioning.editing import Announce, count_edit, find_address_fault, record_edit
+from gateway_proxy.provisioning.editing import EditMeans, find_address_fault, record_edit
 from gateway_proxy.provisioning.model_definitions import is_provider_name
 from gateway_proxy.provisioning.problems import Problems
 from gateway_proxy.sealing.keyring import Keyring
 from gateway_proxy.storage.sql import assistants, providers, tenants
-from gateway_proxy.storage.sql.database import Database
 
 MOST_PROVIDERS: Final = 100
 
@@ -30,12 +27,8 @@ MOST_PROVIDERS: Final = 100
 class ProviderEdits:
     """The edits. Every one is checked against its own tenant only, and is in the audit trail."""
 
-    database: Database
-    keyring: Keyring
-    clock: Clock
+    means: EditMeans
     guard: EgressGuard
-    limiter: Limiter
-    announce: Announce
 
     async def list_all(self, ctx: TenantContext) -> list[Provider]:
         """The tenant's providers by name, as they are stored at this moment.
@@ -43,7 +36,9 @@ class ProviderEdits:
         Raises:
             StorageUnavailable: The database is out of reach.
         """
-        return await self.database.read(providers.list_providers, tenant_id=ctx.tenant.id, keyring=self.keyring)
+        return await self.means.database.read(
+            providers.list_providers, tenant_id=ctx.tenant.id, keyring=self.means.keyring
+        )
 
     async def get(self, ctx: TenantContext, name: str) -> Provider:
         """One of them.
@@ -66,17 +61,22 @@ class ProviderEdits:
             NotFound: The tenant is gone.
             StorageUnavailable: The database is out of reach.
         """
-        await count_edit(self.limiter, ctx, "provider")
+        await self.means.count(ctx, "provider")
         problems = Problems()
         fault = await find_address_fault(self.guard, provider.base_url, origin=provider.origin, noun="provider")
         if fault is not None:
             problems.add(("base_url",), fault)
         problems.raise_if_any()
         placed = replace(provider, id=new_id(), tenant_id=ctx.tenant.id, revision=1)
-        stored = await self.database.run(
-            _put, tenant_id=ctx.tenant.id, ctx=ctx, placed=placed, keyring=self.keyring, now=self.clock.now()
+        stored = await self.means.database.run(
+            _put,
+            tenant_id=ctx.tenant.id,
+            ctx=ctx,
+            placed=placed,
+            keyring=self.means.keyring,
+            now=self.means.clock.now(),
         )
-        await self.announce(ctx.tenant.id)
+        await self.means.announce(ctx.tenant.id)
         return stored
 
     async def remove(self, ctx: TenantContext, name: str) -> None:
@@ -89,8 +89,8 @@ class ProviderEdits:
         """
         if not is_provider_name(name):
             raise NotFound("provider", name)
-        await self.database.run(_remove, tenant_id=ctx.tenant.id, ctx=ctx, name=name, now=self.clock.now())
-        await self.announce(ctx.tenant.id)
+        await self.means.database.run(_remove, tenant_id=ctx.tenant.id, ctx=ctx, name=name, now=self.means.clock.now())
+        await self.means.announce(ctx.tenant.id)
 
 
 # --- inside a transaction -------------------------------------------------------------------------------------------
