@@ -13,7 +13,6 @@ class ShownText:
     """Feed it the model's pieces; what it gives back, joined, is the answer's text."""
 
     def __init__(self, *, strips_thoughts: bool) -> None:
-        self._strips_thoughts = strips_thoughts
         self._thoughts = ThoughtFilter() if strips_thoughts else None
         self._last = ""
         self._held = ""
